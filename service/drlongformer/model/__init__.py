@@ -1,0 +1,1 @@
+"""The packed Longformer in torch: definition, checkpoints, export."""

@@ -1,0 +1,1 @@
+"""Who goes next, the engine, and one document's story."""

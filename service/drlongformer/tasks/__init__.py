@@ -1,0 +1,1 @@
+"""Model outputs to answers: pure functions, one module a task."""

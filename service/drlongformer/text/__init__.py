@@ -1,0 +1,1 @@
+"""Text to token ids with exact character offsets; windows over long documents."""

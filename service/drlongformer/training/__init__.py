@@ -1,0 +1,1 @@
+"""Corpus, tokenizer, pretraining, fine-tuning and evaluation."""

@@ -1,0 +1,116 @@
+"""The frozen types that flow from stage to stage: text, tokens, windows, and what the model is asked and answers.
+
+A *document* is one text. A *window* is what the model reads in one go: special tokens around a run of the document's
+content tokens. A window's *rows* are the token positions whose last hidden state a head reads.
+
+Shapes: T tokens of a document or window, R rows of one head, S segments, C hidden size, L outputs of a head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float32]
+
+Task = Literal["embed", "ner", "classify", "fill-mask", "similarity", "multiple-choice"]
+TASKS: tuple[Task, ...] = ("embed", "ner", "classify", "fill-mask", "similarity", "multiple-choice")
+
+HIDDEN = "hidden"
+"""The built-in head of every encoder: the last hidden state itself (identity), `[R, C]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text as the caller sent it; `index` is its place in the request, `id` the caller's own name for it."""
+
+    index: int
+    text: str
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Content tokens of one document, without special tokens.
+
+    ids: `[T]` token ids. offsets: `[T, 2]` half-open code point ranges of the untouched text. words: `[T]` number of the
+    word each token belongs to, never decreasing.
+    """
+
+    ids: IntArray
+    offsets: IntArray
+    words: IntArray
+
+    def __post_init__(self) -> None:
+        if self.offsets.shape != (len(self.ids), 2) or self.words.shape != self.ids.shape:
+            raise ValueError(
+                f"ids {self.ids.shape}, offsets {self.offsets.shape} and words {self.words.shape} do not fit together"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Content tokens `start:stop` are read together; `keep_start:keep_stop` are those that lie nearest this window's centre.
+
+    The kept ranges of a document's windows cover it exactly, without overlap.
+    """
+
+    start: int
+    stop: int
+    keep_start: int
+    keep_stop: int
+
+    def __post_init__(self) -> None:
+        if not self.start <= self.keep_start < self.keep_stop <= self.stop:
+            raise ValueError(f"window {self.start}:{self.stop} cannot keep {self.keep_start}:{self.keep_stop}")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowInput:
+    """What the model is asked about one window.
+
+    ids: `[T]` with special tokens. global_slots: token positions with global attention. rows: per head name, the token
+    positions `[R]` it reads. segments: `[T]` number of the segment each token is summed into, -1 for none, or no sums at all.
+    """
+
+    ids: IntArray
+    global_slots: tuple[int, ...] = ()
+    rows: Mapping[str, IntArray]
+    segments: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        length = len(self.ids)
+        if not length:
+            raise ValueError("a window has at least one token")
+        if len(set(self.global_slots)) != len(self.global_slots):
+            raise ValueError(f"global slots repeat: {self.global_slots}")
+        for name, slots in (("global", np.asarray(self.global_slots)), *self.rows.items()):
+            if len(slots) and not (0 <= slots.min() and slots.max() < length):
+                raise ValueError(f"{name} slots {slots.min()}..{slots.max()} lie outside a window of {length} tokens")
+        if self.segments is not None and self.segments.shape != self.ids.shape:
+            raise ValueError(f"{length} tokens but segments of shape {self.segments.shape}")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowOutput:
+    """The model's answer about one window.
+
+    rows: per head name `[R, L]`, in the order asked. segments: `[S, C]` sums of last hidden states over each segment.
+    """
+
+    rows: Mapping[str, FloatArray]
+    segments: FloatArray | None = None
