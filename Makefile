@@ -1,0 +1,51 @@
+# `make serve` and `make test` are the only set-up: they need Python 3.11 or later with pip, and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+STORE ?= model_store
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+
+.PHONY: help serve test lint format types unit image clean
+
+help: ## Show the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+serve: $(VENV)/.serving ## Serve the embedded model on http://127.0.0.1:8000 (HOST=, PORT=, STORE=)
+	$(BIN)/drlongformer serve --host $(HOST) --port $(PORT) --store $(STORE)
+
+test: lint types unit ## Everything that CI runs: lint, types, tests
+
+lint: $(VENV)/.development ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.development ## Check types
+	$(BIN)/mypy
+
+unit: $(VENV)/.development ## Run the tests (ARGS="-m 'not slow'" leaves out the slow ones)
+	$(BIN)/pytest $(ARGS)
+
+format: $(VENV)/.development ## Format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+image: ## Build the CPU image
+	docker build --target cpu --tag drlongformer-service:cpu .
+
+clean: ## Remove the environment and the caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# Debian splits ensurepip from python3: without it the environment gets its pip from the pip outside.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"Python 3.11 or later is needed, {v[0]}.{v[1]} was found: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV) >/dev/null || { $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $@ install --quiet pip; }
+
+$(VENV)/.serving: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.development: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[cpu,train,dev]'
+	@touch $@
