@@ -1,0 +1,151 @@
+"""What may be asked of the pipeline and what comes back: the frozen types on both of its ends.
+
+A request is a list of documents and one set of options; its answer holds one result per document, in order. Options carry the
+field names and defaults of the HTTP contract, so that the web, files and the cluster ask in the same words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, Literal, TypeVar
+
+from drlongformer.errors import DrLongformerError, InvalidRequest
+from drlongformer.types import FloatArray
+
+Priority = Literal["interactive", "bulk"]
+PRIORITIES: tuple[Priority, ...] = ("interactive", "bulk")
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOptions:
+    """What every task understands.
+
+    model: `name` or `name:version`. overflow: what happens past the model's length. deadline_seconds: from now; past it the
+    request fails. on_error: whether one bad document refuses the request, or is reported in its own result.
+    """
+
+    model: str | None = None
+    head: str | None = None
+    overflow: Literal["windows", "refuse", "truncate"] = "windows"
+    truncate_side: Literal["head", "tail"] = "head"
+    priority: Priority = "interactive"
+    deadline_seconds: float | None = None
+    on_error: Literal["fail", "report"] = "fail"
+
+    def __post_init__(self) -> None:
+        if self.deadline_seconds is not None and not self.deadline_seconds > 0:
+            raise InvalidRequest(f"a deadline of {self.deadline_seconds} seconds; it must be positive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedOptions:
+    """pooling: None for the head's own. dimensions: keep the first so many, then normalise again."""
+
+    common: RequestOptions = field(default_factory=RequestOptions)
+    pooling: Literal["cls", "mean"] | None = None
+    normalize: bool = True
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NerOptions:
+    """aggregation: None for the bundle's decoder. labels: keep only these. redact: also give the text with entities replaced."""
+
+    common: RequestOptions = field(default_factory=RequestOptions)
+    aggregation: Literal["simple", "first", "average", "max", "none"] | None = None
+    labels: tuple[str, ...] | None = None
+    min_score: float = 0.0
+    redact: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyOptions:
+    """top_k: None for all labels. function: None for the head's own."""
+
+    common: RequestOptions = field(default_factory=RequestOptions)
+    top_k: int | None = None
+    function: Literal["softmax", "sigmoid", "none"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillMaskOptions:
+    """targets: score only these words; each must be a single token."""
+
+    common: RequestOptions = field(default_factory=RequestOptions)
+    top_k: int = 5
+    targets: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelIdentity:
+    """Which model answered; sha256 is the first 12 hex digits of its manifest's."""
+
+    name: str
+    version: int
+    sha256: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """One document's vector `[C]`; vectors of equal `space` may be compared."""
+
+    vector: FloatArray
+    space: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSpan:
+    """One token: its id, its string, and the code points `start:end` of the text that it stands for."""
+
+    id: int
+    token: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentResult(Generic[A]):
+    """One document's outcome: an answer or an error, never both.
+
+    tokens: content tokens of the whole document counted once, plus the special tokens of one window. windows: how many were
+    read. truncated: whether content was left unread, as asked by `overflow="truncate"`.
+    """
+
+    index: int
+    id: str | None
+    tokens: int
+    windows: int
+    truncated: bool = False
+    answer: A | None = None
+    error: DrLongformerError | None = None
+
+    def __post_init__(self) -> None:
+        if (self.answer is None) == (self.error is None):
+            raise ValueError(f"document {self.index} has {'neither answer nor error' if self.error is None else 'both'}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where a request's time went; queue and compute are those of the document that was settled last."""
+
+    tokenize_seconds: float
+    queue_seconds: float
+    compute_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[A]):
+    """A request's answer: one result per document, in the order asked, all from one version of one model."""
+
+    model: ModelIdentity
+    results: tuple[DocumentResult[A], ...]
+    timings: Timings
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all documents that were answered."""
+        return sum(result.tokens for result in self.results if result.error is None)
