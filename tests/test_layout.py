@@ -97,15 +97,11 @@ def _environment_reads(module: str, tree: ast.Module) -> Iterator[str]:
     if module == "settings":
         return
     for node in ast.walk(tree):
-        named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
-        if named and node.attr in {"environ", "environb", "getenv", "getenvb"}:
-            yield f"{module}:{node.lineno} reads the environment"
-        if (
-            isinstance(node, ast.ImportFrom)
-            and node.module == "os"
-            and {alias.name for alias in node.names} & {"environ", "getenv"}
-        ):
-            yield f"{module}:{node.lineno} imports the environment"
+        match node:
+            case ast.Attribute(value=ast.Name(id="os"), attr="environ" | "environb" | "getenv" | "getenvb"):
+                yield f"{module}:{node.lineno} reads the environment"
+            case ast.ImportFrom(module="os", names=names) if {alias.name for alias in names} & {"environ", "getenv"}:
+                yield f"{module}:{node.lineno} imports the environment"
 
 
 def _within(module: str, place: str) -> bool:
