@@ -218,12 +218,12 @@ class SelfAttention(nn.Module):
 
     def _local(self, x: Tensor, near: Neighbourhood) -> Tensor:
         blocks, slots, size = x.shape
-        queried = x if near.query_blocks is None else x[near.query_blocks]
+        queried = _take(x, near.query_blocks)
         query = self.query(queried) / math.sqrt(self.head_size)
         key, value = self.key(x), self.value(x)  # [N, B, C]
         # Transposed before the windows are laid side by side: a block is moved once, not 2r + 1 times.
-        keys = [_shifted(self._by_head(key), shift) for shift in near.blocks]  # each [M, H, B, E]
-        values = [_shifted(self._by_head(value), shift) for shift in near.blocks]
+        keys = [_take(self._by_head(key), shift) for shift in near.blocks]  # each [M, H, B, E]
+        values = [_take(self._by_head(value), shift) for shift in near.blocks]
         keys.append(self._by_head(key.reshape(-1, size)[near.global_of_block]))  # [M, H, G, E]
         values.append(self._by_head(value.reshape(-1, size)[near.global_of_block]))
         out = F.scaled_dot_product_attention(
@@ -263,8 +263,8 @@ class SelfAttention(nn.Module):
         return x.view(x.shape[0], x.shape[1], self.heads, self.head_size).transpose(1, 2)
 
 
-def _shifted(x: Tensor, blocks: Tensor | None) -> Tensor:
-    return x if blocks is None else x[blocks]
+def _take(x: Tensor, blocks: Tensor | None) -> Tensor:
+    return x if blocks is None else x.index_select(0, blocks)
 
 
 def _share_of_document(top: Tensor, total: Tensor, document_of_block: Tensor, documents: int) -> Tensor:
@@ -301,7 +301,7 @@ def _put_global(out: Tensor, answer: Tensor, pack: Pack, query_blocks: Tensor | 
         written = written & (block >= 0)
     written = written.reshape(-1)
     place = torch.where(written, (block * slots + slot % slots).reshape(-1), 0)  # [DG]
-    flat, answer = out.reshape(-1, size), answer.reshape(-1, size)
+    flat, answer = out.reshape(-1, size), answer.reshape(-1, size).to(out.dtype)
     first = written.long().argmax()
     base = torch.where(written[first], answer[first], flat[0])
     answer = torch.where(written[:, None], answer, base.detach())
@@ -355,7 +355,7 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, pack: Pack, near: Neighbourhood) -> Tensor:
         """x `[N, B, C]` to `[M, B, C]`."""
-        residual = x if near.query_blocks is None else x[near.query_blocks]
+        residual = _take(x, near.query_blocks)
         x = self.attention.output(self.attention.self(x, pack, near), residual)
         out: Tensor = self.output(self.intermediate(x), x)
         return out
