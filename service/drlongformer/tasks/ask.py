@@ -1,0 +1,24 @@
+"""What a task asks of one window, before it is known which other tasks share the pass.
+
+Each task module is a pair: an `ask` that says which token positions its head reads, and a decoder that turns the answers
+about all windows of a document into the task's own result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drlongformer.types import IntArray, WindowInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """rows: per graph output the positions `[R]` it reads. segments: `[T]` number of each token's sum, -1 for none."""
+
+    rows: Mapping[str, IntArray] = field(default_factory=dict)
+    segments: IntArray | None = None
+
+    def about(self, ids: IntArray, *, global_slots: tuple[int, ...] = ()) -> WindowInput:
+        """The question put to the model about a window's ids, special tokens included."""
+        return WindowInput(ids=ids, global_slots=global_slots, rows=self.rows, segments=self.segments)
