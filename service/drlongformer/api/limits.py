@@ -1,0 +1,139 @@
+r"""Bodies: read whole before anything else happens, bounded to the byte and in time; a caller who leaves stops the work.
+
+Pure ASGI, because Starlette's own middleware base hides `http.disconnect`. First read, then work and watch:
+
+    receive -> body (413, 408) -> app(replayed body) -> answer
+                             \-> http.disconnect -> app cancelled, Cancelled raised
+
+A body that is too large is still read, up to a bound: a peer that is cut off while it writes never sees the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from drlongformer.api.record import record_of
+from drlongformer.errors import BodyTooLarge, BodyTooSlow, Cancelled, Overloaded
+from drlongformer.settings import Limits
+
+DISCARD_BYTES: Final = 64 * 1024 * 1024
+
+
+class BodyGate:
+    """Middleware that hands the app one whole body within the limits, and cancels the app when the caller has gone."""
+
+    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+        self._held_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read, then run the app under watch. Raises BodyTooLarge, BodyTooSlow, Overloaded and Cancelled."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        try:
+            await self._read(scope, receive, body)
+            await _run_watched(self._app, scope, receive, send, bytes(body))
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
+        limits, record = self._limits, record_of(scope)
+        declared = Headers(scope=scope).get("content-length", "")
+        length = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+        try:
+            async with asyncio.timeout(limits.body_seconds):
+                fits = length <= limits.max_body_bytes and await self._collect(receive, body)
+        except TimeoutError:
+            raise BodyTooSlow(
+                f"the body did not arrive within {limits.body_seconds:g} seconds; {len(body)} bytes came"
+            ) from None
+        record.body_bytes = max(length, len(body))
+        if not fits:
+            record.body_complete = await _discard(scope, receive, seconds=limits.body_seconds)
+            actual = length if length > limits.max_body_bytes else f"more than {limits.max_body_bytes}"
+            raise BodyTooLarge(f"the body has {actual} bytes, the limit is {limits.max_body_bytes}")
+        record.body_complete = True
+
+    async def _collect(self, receive: Receive, body: bytearray) -> bool:
+        """Fill `body`; whether it fits. Raises Overloaded when all bodies together take too much memory."""
+        async for chunk in _chunks(receive):
+            if len(body) + len(chunk) > self._limits.max_body_bytes:
+                return False
+            if self._held_bytes + len(chunk) > self._limits.max_held_bytes:
+                raise Overloaded(
+                    f"the requests in progress hold {self._held_bytes} bytes, the limit is {self._limits.max_held_bytes}"
+                )
+            body += chunk
+            self._held_bytes += len(chunk)
+        return True
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Cancelled("the caller left before the body was complete")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+async def _discard(scope: Scope, receive: Receive, *, seconds: float) -> bool:
+    """Read on without keeping anything; whether the end came. Who waits for `100 Continue` has sent nothing, and shall not."""
+    if Headers(scope=scope).get("expect", "").lower() == "100-continue":
+        return False
+    discarded = 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in _chunks(receive):
+                discarded += len(chunk)
+                if discarded > DISCARD_BYTES:
+                    return False
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _run_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
+    gone = asyncio.ensure_future(_disconnected(receive))
+    work = asyncio.ensure_future(_start(app, scope, _replay(body, gone), send))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if work.done() or record_of(scope).status is not None:
+            await work
+        if record_of(scope).status is None and gone.done():
+            raise Cancelled("the caller left before the answer was ready")
+    finally:
+        pending = [task for task in (work, gone) if task.cancel()]
+        if pending:
+            await asyncio.wait(pending)
+
+
+async def _start(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _replay(body: bytes, gone: asyncio.Future[None]) -> Receive:
+    """A `receive` that gives the whole body once, and after it only the caller's leaving."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await asyncio.shield(gone)
+        return {"type": "http.disconnect"}
+
+    return receive

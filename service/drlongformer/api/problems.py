@@ -1,0 +1,178 @@
+"""Errors as `application/problem+json` (RFC 9457): one table from the error tree to statuses, one shape of answer.
+
+The kind and title of a problem come from the name of its class (`DocumentTooLong` -> `/problems/document-too-long`, "Document
+too long"), so the tree in `errors.py` is the vocabulary that clients see. A problem never holds a word of the input: our own
+errors' messages name limits and figures, and whatever else goes wrong is told in one fixed sentence.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from drlongformer.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    Cancelled,
+    DeadlineExceeded,
+    DocumentTooLong,
+    DrLongformerError,
+    EmptyText,
+    EngineFailed,
+    InputError,
+    InvalidRequest,
+    MalformedBody,
+    MaskError,
+    NotReady,
+    Overloaded,
+    ServiceError,
+    UnknownLabel,
+    UnknownModel,
+    UnsupportedTask,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS: Mapping[type[DrLongformerError], int] = {
+    MalformedBody: 400,
+    InvalidRequest: 422,
+    EmptyText: 422,
+    MaskError: 422,
+    UnknownLabel: 422,
+    UnsupportedTask: 422,
+    UnknownModel: 404,
+    DocumentTooLong: 413,
+    BodyTooLarge: 413,
+    BodyTooSlow: 408,
+    Overloaded: 429,
+    NotReady: 503,
+    EngineFailed: 503,
+    Cancelled: 499,  # nobody reads it; the metrics and logs do
+    DeadlineExceeded: 504,
+}
+"""Every error a request can meet; all others are unexpected, hence 500."""
+
+COME_BACK = frozenset({429, 503})
+DEFAULT_RETRY_AFTER_SECONDS = 1.0
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field: the path to it, and a sentence with the limit and the actual figure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+
+class Problem(BaseModel):
+    """The body of every refusal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: tuple[FieldError, ...] = ()
+
+
+class SchemaMismatch(InvalidRequest):
+    """The body breaks the schema in one or more fields."""
+
+    def __init__(self, fields: tuple[FieldError, ...]) -> None:
+        super().__init__(f"the request does not fit its schema in {len(fields)} place{'s' * (len(fields) > 1)}")
+        self.fields = fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """The row an error falls under: its status, and the words its type and title are made of."""
+
+    status: int
+    words: str
+
+    @property
+    def slug(self) -> str:
+        return self.words.lower().replace(" ", "-")
+
+
+_UNEXPECTED = _Kind(status=500, words="Internal error")
+
+
+def describe(error: Exception, *, instance: str) -> Problem:
+    """The problem that tells of this error; `instance` is the request's id."""
+    kind = _kind(error)
+    return Problem(
+        type=f"/problems/{kind.slug}",
+        title=kind.words,
+        status=kind.status,
+        detail=_detail(error, kind),
+        instance=instance,
+        errors=_fields(error),
+    )
+
+
+def respond(error: Exception, *, instance: str) -> Response:
+    """The whole answer to a failed request, headers included."""
+    problem = describe(error, instance=instance)
+    return Response(
+        problem.model_dump_json(exclude_defaults=True),
+        status_code=problem.status,
+        headers=_headers(error, problem.status),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def slug(error: Exception) -> str:
+    """The last part of the problem's type, as logs and metrics name it."""
+    return _kind(error).slug
+
+
+def is_expected(error: Exception) -> bool:
+    """Whether the error is one of ours or a plain refusal of HTTP, not a defect."""
+    return _kind(error) is not _UNEXPECTED
+
+
+def _kind(error: Exception) -> _Kind:
+    for ancestor in type(error).__mro__:
+        if ancestor in STATUS:
+            return _Kind(status=STATUS[ancestor], words=_words(ancestor.__name__))
+    if isinstance(error, HTTPException):
+        return _Kind(status=error.status_code, words=HTTPStatus(error.status_code).phrase.capitalize())
+    return _UNEXPECTED
+
+
+def _words(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).capitalize()
+
+
+def _detail(error: Exception, kind: _Kind) -> str:
+    if kind is _UNEXPECTED:
+        return "the service met an unexpected error; its log names it under this instance"
+    return error.detail if isinstance(error, HTTPException) else str(error)
+
+
+def _fields(error: Exception) -> tuple[FieldError, ...]:
+    if isinstance(error, SchemaMismatch):
+        return error.fields
+    if isinstance(error, InputError) and error.location:
+        return (FieldError(loc=error.location, msg=str(error)),)
+    return ()
+
+
+def _headers(error: Exception, status: int) -> dict[str, str]:
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status in COME_BACK:
+        known = error.retry_after_seconds if isinstance(error, ServiceError) else None
+        seconds = DEFAULT_RETRY_AFTER_SECONDS if known is None else known
+        headers["Retry-After"] = str(max(1, math.ceil(seconds)))
+    return headers

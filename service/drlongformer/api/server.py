@@ -1,0 +1,146 @@
+"""uvicorn, held to our rules: headers bounded in size and time, malformed HTTP told as a problem, and a drain before the stop.
+
+    SIGTERM -> drain (readyz 503, `Connection: close`, still serving) for drain_seconds -> stop listening -> wait stop_seconds
+            -> cut off what still runs -> exit 0
+
+A second SIGTERM, or Ctrl-C, skips the drain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from drlongformer import logs
+from drlongformer.api.lifecycle import Lifecycle
+from drlongformer.api.problems import MEDIA_TYPE, describe
+from drlongformer.api.record import record_of
+from drlongformer.errors import MalformedBody
+from drlongformer.settings import Settings, SettingsError
+
+BACKLOG = 2048
+NO_INSTANCE = "-"
+
+logger = logs.get("server")
+
+
+class HttpConfig(uvicorn.Config):
+    """uvicorn's configuration, with what our protocol needs besides; `refused` is called for each request that is not HTTP."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, refused: Callable[[], None]) -> None:
+        super().__init__(
+            app,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=settings.limits.max_header_bytes,
+            timeout_keep_alive=settings.server.idle_seconds,
+            timeout_graceful_shutdown=settings.server.stop_seconds,
+        )
+        self.header_seconds = settings.limits.header_seconds
+        self.refused = refused
+
+
+class BoundedProtocol(H11Protocol):
+    """HTTP/1.1 that closes connections whose headers do not come in time."""
+
+    config: HttpConfig
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own does
+        """Start the clock."""
+        super().connection_made(transport)
+        self._watch_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Stop the clock when headers are complete, start it with the first byte of the next."""
+        super().data_received(data)
+        self._watch_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the clock."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's sentence, ours goes out
+        """Tell of broken HTTP; a request that is running counts itself."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            record_of(cycle.scope).malformed = True
+        else:
+            self.config.refused()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._send_problem()
+        self.transport.close()
+
+    def _send_problem(self) -> None:
+        problem = describe(MalformedBody("the request is not HTTP, or its headers are too long"), instance=NO_INSTANCE)
+        headers = [("Content-Type", MEDIA_TYPE), ("Connection", "close"), ("Cache-Control", "no-store")]
+        for event in (
+            h11.Response(status_code=problem.status, headers=headers),
+            h11.Data(data=problem.model_dump_json(exclude_defaults=True).encode()),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+
+    def _watch_headers(self) -> None:
+        """The time runs from a connection's start, or a later request's first byte, to the end of its headers."""
+        if self.conn.their_state is not h11.IDLE:
+            self._forget()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.config.header_seconds, self.transport.close)
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that goes on serving for a while after SIGTERM."""
+
+    def __init__(self, config: HttpConfig, *, lifecycle: Lifecycle, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._drain_seconds = drain_seconds
+        self._asked = False
+        self._stop_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a signal handler
+        """Note the signal only: a handler runs between any two instructions, and must not wait for a lock."""
+        if self.should_exit:
+            self.force_exit = True
+        elif self._asked or sig == signal.SIGINT:
+            self.should_exit = True
+        self._asked = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: begin the drain when asked, end it when it is over."""
+        if self._asked and self._stop_at is None:
+            self._lifecycle.drain()
+            self._stop_at = time.monotonic() + self._drain_seconds
+            logger.info("draining")
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that an address that cannot be had is told before models are loaded. Raises SettingsError."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}") from None

@@ -1,0 +1,200 @@
+"""Everything that can be set, in one frozen tree; the only module that reads the environment.
+
+`DRLONGFORMER_<GROUP>__<FIELD>` sets a field, say `DRLONGFORMER_SERVER__PORT=9000`; lists and mappings are written as JSON.
+Flags of the command line come first, then the environment, then the defaults below. A variable with the prefix that names no
+field is refused: a misspelt limit must not pass for a limit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from drlongformer.errors import DrLongformerError
+from drlongformer.types import Task
+
+PREFIX = "DRLONGFORMER_"
+DELIMITER = "__"
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(:[1-9][0-9]{0,8})?$")]
+Device = Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]{1,2})?)$")]
+
+
+class SettingsError(DrLongformerError):
+    """A setting that does not exist or cannot have this value."""
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(_Group):
+    """Where the service listens, and how it stops."""
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on; a wider one than loopback reaches more callers, friendly or not."
+    )
+    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    insecure_no_keys: bool = Field(
+        False, description="Listen beyond loopback although nobody is asked for a key; only behind something that asks."
+    )
+    drain_seconds: float = Field(
+        2.0, ge=0, le=600, description="After SIGTERM, how long requests are still taken while balancers learn to go elsewhere."
+    )
+    stop_seconds: int = Field(
+        30, ge=1, le=3600, description="After the drain, how long running requests may take before they are cut off."
+    )
+    idle_seconds: int = Field(
+        15, ge=1, le=3600, description="How long an idle connection is kept; longer saves handshakes, shorter frees sockets."
+    )
+
+
+class Limits(_Group):
+    """What one request may ask for."""
+
+    max_body_bytes: int = Field(
+        8 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of one request body; larger admits longer requests and costs memory for each.",
+    )
+    max_held_bytes: int = Field(
+        256 * 1024 * 1024,
+        ge=1024,
+        description="Bytes of all bodies in progress together; past it new ones get 429, so memory stays bounded.",
+    )
+    max_documents: int = Field(
+        64, ge=1, le=10_000, description="Documents of one request; more per request means fewer round trips, longer waits."
+    )
+    max_characters: int = Field(
+        1_000_000,
+        ge=1,
+        description="Characters of one document; bounds what tokenizing it may cost before its tokens are known.",
+    )
+    max_windows: int = Field(64, ge=1, description="Windows of one document; bounds how long one document may hold the engine.")
+    max_header_bytes: int = Field(
+        16 * 1024,
+        ge=1024,
+        le=1024 * 1024,
+        description="Bytes of a request's line and headers; larger admits longer headers and costs memory.",
+    )
+    header_seconds: float = Field(
+        10.0, gt=0, description="How long a request's headers may take to arrive; shorter sheds slow peers sooner."
+    )
+    body_seconds: float = Field(
+        10.0, gt=0, description="How long a body may take to arrive; longer suits thin lines, shorter sheds slow peers."
+    )
+    request_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="Longest time a request may take, and the default; a caller may ask for less with X-Request-Timeout.",
+    )
+
+
+class Models(_Group):
+    """Which bundles are served, and on what."""
+
+    store: Path = Field(Path("model_store"), description="Folder with the bundles, `<name>/<version>/`.")
+    names: tuple[ModelName, ...] = Field(
+        (), description="Bundles to serve, `name` or `name:version`; empty serves the store's every name."
+    )
+    defaults: dict[Task, str] = Field(
+        {}, description="For a task that several bundles have, the bundle that answers when none is named."
+    )
+    device: Device = Field(
+        "cpu", description="`cpu`, `cuda` or `cuda:1`; a device that cannot be had stops the start, nothing falls back."
+    )
+    threads: int = Field(
+        0, ge=0, le=1024, description="CPU threads of the engine; 0 takes every core, fewer leave room for tokenizing and HTTP."
+    )
+
+
+class Batching(_Group):
+    """How work waits and is put together."""
+
+    max_batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Token slots of one batch; larger raises throughput, smaller shortens the wait; "
+        "unset: the engine's own figure.",
+    )
+    max_queue_tokens: int = Field(
+        1_000_000, ge=1, description="Token slots that may wait; a longer queue refuses less and makes callers wait longer."
+    )
+
+
+class Logs(_Group):
+    """What is written about requests; never a word of a text."""
+
+    format: Literal["json", "text"] = Field("json", description="`json` for machines, `text` for people.")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is written; `warning` drops the access lines."
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, frozen=True, extra="forbid", validate_default=True
+    )
+
+    server: Server = Server()
+    limits: Limits = Limits()
+    models: Models = Models()
+    batching: Batching = Batching()
+    logs: Logs = Logs()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """One line of the settings' table: the variable, its default as written in the environment, what it trades."""
+
+    variable: str
+    default: str
+    meaning: str
+
+
+def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
+    """The settings in force: overrides (group -> field -> value), then environment, then defaults. Raises SettingsError."""
+    _refuse_unknown_variables()
+    groups: dict[str, Any] = {group: dict(fields) for group, fields in (overrides or {}).items()}
+    try:
+        return Settings(**groups)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_reasons(error))) from None
+    except ValueError as error:  # a variable that should be JSON and is not
+        raise SettingsError(f"{error}; lists and mappings are written as JSON") from None
+
+
+def reference() -> Iterator[Reference]:
+    """Every setting, in the order of the tree."""
+    for group, field in Settings.model_fields.items():
+        for name, leaf in type(field.default).model_fields.items():
+            value = "" if leaf.default is None else type(field.default)().model_dump_json(include={name})
+            yield Reference(
+                variable=_variable(group, name),
+                default=value.partition(":")[2].removesuffix("}").strip('"'),
+                meaning=leaf.description or "",
+            )
+
+
+def _variable(*path: str) -> str:
+    return f"{PREFIX}{DELIMITER.join(path)}".upper()
+
+
+def _refuse_unknown_variables() -> None:
+    known = {line.variable for line in reference()} | {_variable(group) for group in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        raise SettingsError(f"no such setting: {', '.join(unknown)}")
+
+
+def _reasons(error: ValidationError) -> Iterator[str]:
+    for reason in error.errors(include_url=False):
+        yield f"{_variable(*map(str, reason['loc']))}: {reason['msg']}"

@@ -1,0 +1,83 @@
+"""Bytes that are not strictly JSON are refused with their place, never with their content."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drlongformer.api.json_body import MAX_DEPTH, parse
+from drlongformer.errors import MalformedBody
+
+CANARY = "Canari"
+
+REFUSED: dict[str, bytes] = {
+    "empty": b"",
+    "blank": b"   ",
+    "not JSON": b"inputs=Canari",
+    "cut": b'{"inputs": "Canari',
+    "trailing": b'{"inputs": "Canari"} Canari',
+    "trailing comma": b'{"inputs": "Canari",}',
+    "single quotes": b"{'inputs': 'Canari'}",
+    "comment": b'{"inputs": "Canari"} // Canari',
+    "byte order mark": b'\xef\xbb\xbf{"inputs": "Canari"}',
+    "latin-1": '{"inputs": "Canari né"}'.encode("latin-1"),
+    "utf-16": '{"inputs": "Canari"}'.encode("utf-16"),
+    "overlong": b'{"inputs": "Canari \xc0\xaf"}',
+    "surrogate bytes": b'{"inputs": "Canari \xed\xa0\x80"}',
+    "high surrogate": b'{"inputs": "Canari \\ud800"}',
+    "low surrogate": b'{"inputs": "Canari \\uDC00"}',
+    "reversed surrogates": b'{"inputs": "Canari \\udc00\\ud800"}',
+    "surrogate in a key": b'{"Canari \\ud800": 1}',
+    "NaN": b'{"inputs": "Canari", "min_score": NaN}',
+    "Infinity": b'{"min_score": Infinity}',
+    "-Infinity": b'{"min_score": -Infinity}',
+    "1e999": b'{"min_score": 1e999}',
+    "-1e999": b'{"min_score": -1e999}',
+    "huge integer": b'{"top_k": ' + b"9" * 5000 + b"}",
+    "deep list": b"[" * 2000 + b"]" * 2000,
+    "endless list": b"[" * 200_000,
+    "deep object": b'{"a":' * 100 + b"1" + b"}" * 100,
+    "control character": b'{"inputs": "Canari \x01"}',
+    "bad escape": b'{"inputs": "Canari \\x"}',
+    "key twice": b'{"inputs": "Canari", "inputs": "other"}',
+    "inner key twice": b'{"inputs": [{"text": "Canari", "text": "b"}]}',
+    "two values": b"1 2",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_strict_json_is_refused_without_being_quoted(name: str) -> None:
+    with pytest.raises(MalformedBody) as raised:
+        parse(REFUSED[name])
+    assert CANARY not in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_paired_surrogate_escapes_are_one_character() -> None:
+    assert parse(b'["\\ud83d\\ude00"]') == ["\N{GRINNING FACE}"]
+
+
+def test_nesting_is_bounded_exactly() -> None:
+    assert parse(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    with pytest.raises(MalformedBody):
+        parse(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+@given(_VALUES, st.booleans())
+def test_all_other_json_is_read_as_json_reads_it(value: Any, escaped: bool) -> None:
+    assert parse(json.dumps(value, ensure_ascii=escaped).encode("utf-8")) == value
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    with contextlib.suppress(MalformedBody):
+        parse(body)

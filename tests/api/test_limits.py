@@ -1,0 +1,197 @@
+"""Bodies are bounded to the byte and in time, and whoever leaves stops the work; over a bare ASGI app, without a network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from drlongformer.api.exchange import Exchange
+from drlongformer.api.lifecycle import Lifecycle
+from drlongformer.api.limits import BodyGate
+from drlongformer.serving.metrics import Metrics
+from drlongformer.settings import Limits
+
+LIMIT = 2048
+
+
+async def echo_size(_scope: Scope, receive: Receive, send: Send) -> None:
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message["body"])
+        more = message["more_body"]
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    await send({"type": "http.response.body", "body": str(size).encode()})
+
+
+class Frame:
+    """An app behind both middlewares, with the counters they write."""
+
+    def __init__(self, app: ASGIApp = echo_size, **limits: Any) -> None:
+        self.metrics = Metrics.create()
+        self.lifecycle = Lifecycle(self.metrics)
+        self.gate = BodyGate(app, limits=Limits(max_body_bytes=LIMIT, **limits))
+        self.app = Exchange(self.gate, metrics=self.metrics, lifecycle=self.lifecycle)
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://service")
+
+    def counted(self, status: int) -> float:
+        labels = {"route": "other", "method": "POST", "status": str(status)}
+        return self.metrics.registry.get_sample_value("drlongformer_http_requests_total", labels) or 0.0
+
+
+async def chunked(size: int, chunk: int = 100) -> AsyncIterator[bytes]:
+    for start in range(0, size, chunk):
+        yield b"x" * min(chunk, size - start)
+
+
+@pytest.mark.parametrize("size", [0, 1, LIMIT - 1, LIMIT])
+@pytest.mark.parametrize("body", [lambda size: b"x" * size, chunked], ids=["declared", "chunked"])
+async def test_a_body_within_the_limit_passes_whole(size: int, body: Callable[[int], Any]) -> None:
+    async with Frame().client() as client:
+        response = await client.post("/", content=body(size))
+    assert (response.status_code, response.text) == (200, str(size))
+
+
+@pytest.mark.parametrize("size", [LIMIT + 1, 10 * LIMIT])
+@pytest.mark.parametrize("body", [lambda size: b"x" * size, chunked], ids=["declared", "chunked"])
+async def test_one_byte_over_the_limit_is_refused(size: int, body: Callable[[int], Any]) -> None:
+    frame = Frame()
+    async with frame.client() as client:
+        response = await client.post("/", content=body(size))
+    assert response.status_code == 413
+    assert response.json()["type"] == "/problems/body-too-large"
+    assert str(LIMIT) in response.json()["detail"]
+    assert frame.counted(413) == 1
+
+
+async def test_a_false_content_length_does_not_widen_the_limit() -> None:
+    async with Frame().client() as client:
+        response = await client.post("/", content=chunked(LIMIT + 1), headers={"Content-Length": "10"})
+    assert response.status_code == 413
+
+
+async def drip() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x"
+        await asyncio.sleep(0.02)
+
+
+async def test_a_body_that_drips_is_refused_in_time() -> None:
+    frame = Frame(body_seconds=0.1)
+    async with frame.client() as client:
+        response = await client.post("/", content=drip())
+    assert response.status_code == 408
+    assert response.headers["connection"] == "close"
+    assert frame.counted(408) == 1
+
+
+async def test_all_bodies_together_are_bounded_and_released() -> None:
+    release = asyncio.Event()
+
+    async def hold(scope: Scope, receive: Receive, send: Send) -> None:
+        await release.wait()
+        await echo_size(scope, receive, send)
+
+    frame = Frame(hold, max_held_bytes=3000)
+    async with frame.client() as client:
+        first = asyncio.create_task(client.post("/", content=b"x" * 2000))
+        await asyncio.sleep(0.01)
+        refused = await client.post("/", content=b"x" * 2000)
+        release.set()
+        assert (await first).status_code == 200
+        again = await client.post("/", content=b"x" * 2000)
+    assert (refused.status_code, refused.json()["type"]) == (429, "/problems/overloaded")
+    assert "retry-after" in refused.headers
+    assert again.status_code == 200
+
+
+class Peer:
+    """The far end of one request, by hand."""
+
+    def __init__(self, *messages: Message) -> None:
+        self.sent: list[Message] = []
+        self._coming: asyncio.Queue[Message] = asyncio.Queue()
+        for message in messages:
+            self._coming.put_nowait(message)
+
+    def leave(self) -> None:
+        self._coming.put_nowait({"type": "http.disconnect"})
+
+    async def receive(self) -> Message:
+        return await self._coming.get()
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+def scope() -> Scope:
+    return {"type": "http", "method": "POST", "path": "/", "headers": []}
+
+
+WHOLE: Message = {"type": "http.request", "body": b"x", "more_body": False}
+
+
+async def test_a_caller_who_leaves_stops_the_work() -> None:
+    began, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def work(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    frame, peer = Frame(work), Peer(WHOLE)
+    request = asyncio.create_task(frame.app(scope(), peer.receive, peer.send))
+    await began.wait()
+    peer.leave()
+    await asyncio.wait_for(request, 1)
+    assert cancelled.is_set()
+    assert frame.counted(499) == 1
+
+
+async def test_a_caller_who_leaves_before_the_body_is_whole_starts_nothing() -> None:
+    frame, peer = Frame(echo_size), Peer({"type": "http.request", "body": b"x", "more_body": True})
+    peer.leave()
+    await frame.app(scope(), peer.receive, peer.send)
+    assert frame.counted(499) == 1
+    assert frame.gate._held_bytes == 0
+
+
+async def test_the_app_may_wait_for_its_caller_to_leave() -> None:
+    async def listen(_scope: Scope, receive: Receive, _send: Send) -> None:
+        await receive()
+        assert (await receive())["type"] == "http.disconnect"
+
+    frame, peer = Frame(listen), Peer(WHOLE)
+    peer.leave()
+    await asyncio.wait_for(frame.app(scope(), peer.receive, peer.send), 1)
+    assert frame.counted(499) == 1
+
+
+async def test_a_server_that_stops_answers_503_and_leaves_nothing_running() -> None:
+    running = asyncio.Event()
+
+    async def work(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        running.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            running.clear()
+
+    frame, peer = Frame(work), Peer(WHOLE)
+    request = asyncio.create_task(frame.app(scope(), peer.receive, peer.send))
+    await running.wait()
+    request.cancel()
+    await request
+    assert not running.is_set()
+    assert peer.sent[0]["status"] == 503
+    assert frame.counted(503) == 1

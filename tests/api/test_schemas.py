@@ -1,0 +1,111 @@
+"""Requests are read strictly; what does not fit is told by field, never with the input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from drlongformer.api.problems import SchemaMismatch
+from drlongformer.api.schemas import CommonRequest, EmbedRequest, FillMaskRequest, NerRequest, read
+from drlongformer.serving.requests import EmbedOptions, FillMaskOptions, NerOptions, RequestOptions
+
+CANARY = "Canari"
+
+
+def refused(value: Any, model: type[CommonRequest] = NerRequest) -> list[tuple[tuple[str | int, ...], str]]:
+    with pytest.raises(SchemaMismatch) as raised:
+        read(model, value, max_documents=3)
+    assert CANARY not in str(raised.value) + str(raised.value.fields)
+    return [(field.loc, field.msg) for field in raised.value.fields]
+
+
+@pytest.mark.parametrize("inputs", ["a", ["a"], [{"text": "a"}]])
+def test_a_text_has_three_spellings(inputs: Any) -> None:
+    [document] = read(EmbedRequest, {"inputs": inputs}, max_documents=3).documents
+    assert (document.index, document.text, document.id) == (0, "a", None)
+
+
+def test_documents_keep_their_order_and_ids() -> None:
+    body = read(EmbedRequest, {"inputs": ["a", {"id": "x", "text": "b"}, "c"]}, max_documents=3)
+    assert [(each.index, each.text, each.id) for each in body.documents] == [(0, "a", None), (1, "b", "x"), (2, "c", None)]
+
+
+def test_defaults_are_those_of_the_pipeline() -> None:
+    body = read(EmbedRequest, {"inputs": "a"}, max_documents=3)
+    assert body.options(5.0) == EmbedOptions(common=RequestOptions(deadline_seconds=5.0))
+    ner = read(NerRequest, {"inputs": "a"}, max_documents=3)
+    assert ner.options(5.0) == NerOptions(common=RequestOptions(deadline_seconds=5.0))
+    masks = read(FillMaskRequest, {"inputs": "a"}, max_documents=3)
+    assert masks.options(5.0) == FillMaskOptions(common=RequestOptions(deadline_seconds=5.0))
+
+
+def test_every_common_field_reaches_the_pipeline() -> None:
+    sent: dict[str, Any] = {
+        "model": "m:2",
+        "head": "h",
+        "overflow": "truncate",
+        "truncate_side": "tail",
+        "priority": "bulk",
+        "on_error": "report",
+    }
+    body = read(NerRequest, {"inputs": "a", "labels": ["X"], "min_score": 1, **sent}, max_documents=3)
+    assert body.options(5.0) == NerOptions(common=RequestOptions(**sent, deadline_seconds=5.0), labels=("X",), min_score=1.0)
+
+
+@pytest.mark.parametrize("value", [None, [], "Canari", 3, True, [{"inputs": "Canari"}]])
+def test_a_body_must_be_an_object(value: Any) -> None:
+    assert refused(value) == [((), "the body must be a JSON object")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "loc", "msg"),
+    [
+        ({"inputs": 3}, ("inputs",), 'must be a string, or a list of strings or of objects with "id" and "text"'),
+        ({"inputs": None}, ("inputs",), 'must be a string, or a list of strings or of objects with "id" and "text"'),
+        ({"inputs": []}, ("inputs",), "holds 0 documents, from 1 to 3 are accepted"),
+        ({"inputs": [CANARY] * 4}, ("inputs",), "holds 4 documents, from 1 to 3 are accepted"),
+        ({"inputs": ["a", 3]}, ("inputs", 1), 'must be a string or an object with "text" and "id"'),
+        ({"inputs": [{"id": CANARY}]}, ("inputs", 0, "text"), "is required"),
+        ({"inputs": [{"text": 3}]}, ("inputs", 0, "text"), "must be a string"),
+        ({"inputs": [{"text": "a", "id": CANARY * 100}]}, ("inputs", 0, "id"), "must have at most 256 characters"),
+        ({"inputs": [{"text": "a", CANARY: 1}]}, ("inputs", 0), "holds an unknown field; known are text, id"),
+        ({"overflow": CANARY}, ("overflow",), "must be 'windows', 'refuse' or 'truncate'"),
+        ({"min_score": CANARY}, ("min_score",), "must be a number"),
+        ({"min_score": True}, ("min_score",), "must be a number"),
+        ({"min_score": 1.5}, ("min_score",), "must be at most 1.0"),
+        ({"min_score": -1}, ("min_score",), "must be at least 0.0"),
+        ({"labels": CANARY}, ("labels",), "must be a list"),
+        ({"labels": []}, ("labels",), "must hold at least 1, holds 0"),
+        ({"labels": ["X", 3]}, ("labels", 1), "must be a string"),
+        ({"redact": "true"}, ("redact",), "must be true or false"),
+        ({"redakt": True}, (), "holds an unknown field; did you mean 'redact'?"),
+        ({"offsets": "bytes"}, ("offsets",), "must be 'codepoint' or 'utf16'"),
+    ],
+)
+def test_a_field_at_fault_is_told_with_its_place(fields: dict[str, Any], loc: tuple[str | int, ...], msg: str) -> None:
+    assert refused({"inputs": "a", **fields}) == [(loc, msg)]
+
+
+def test_inputs_are_required() -> None:
+    assert refused({}) == [(("inputs",), "is required")]
+
+
+def test_fields_of_later_issues_are_unknown() -> None:
+    [(loc, msg)] = refused({"inputs": "a", "chunks": "sentences"}, EmbedRequest)
+    assert (loc, msg.split(";")[0]) == ((), "holds an unknown field")
+
+
+def test_an_unknown_field_of_any_length_is_never_named_back() -> None:
+    assert len(refused({"inputs": "a", CANARY * 100_000: 1})) == 1
+
+
+def test_many_faults_are_told_once_each_and_bounded() -> None:
+    found = refused({"inputs": "a", "labels": [3] * 1000, **{f"{CANARY}{i}": 1 for i in range(1000)}})
+    assert 1 < len(found) <= 20
+
+
+@pytest.mark.parametrize("number", ["5", 5.0, True, None, 0, -1, 10**400, [], {}])
+def test_numbers_are_not_coerced(number: Any) -> None:
+    [(loc, _)] = refused({"inputs": "a", "top_k": number}, FillMaskRequest)
+    assert loc == ("top_k",)
