@@ -1,0 +1,54 @@
+"""The model card that goes into a bundle as `README.md`: what the manifest says, for a reader."""
+
+from __future__ import annotations
+
+from drlongformer.bundle import HeadSpec, Manifest, Parity
+
+
+def card(manifest: Manifest) -> str:
+    """A card of what is known about a bundle; it invents nothing."""
+    parts = (
+        f"# {manifest.name}, version {manifest.version}",
+        manifest.description,
+        _facts(manifest),
+        "## Heads",
+        _heads(manifest.heads),
+        *_warnings(manifest.heads),
+        "## Proof of the export",
+        *(_proof(graph.file, graph.parity) for graph in manifest.graphs),
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(manifest: Manifest) -> str:
+    known = {
+        "Base model": manifest.base_model,
+        "Revision": manifest.base_revision,
+        "Licence": manifest.licence or "not stated; ask the authors of the base model",
+        "Trained on patient data": "yes" if manifest.patient_data else "none declared",
+        "Longest window": f"{manifest.max_tokens} tokens, special tokens included",
+        "Vocabulary": f"{manifest.vocab_size} tokens",
+    }
+    return "\n".join(f"* {name}: {value}" for name, value in known.items() if value is not None)
+
+
+def _heads(heads: tuple[HeadSpec, ...]) -> str:
+    rows = [f"| {head.name} | {head.task} | {len(head.labels) or '–'} | {head.global_attention} |" for head in heads]
+    return "\n".join(("| head | task | labels | global attention |", "|---|---|---|---|", *rows))
+
+
+def _warnings(heads: tuple[HeadSpec, ...]) -> list[str]:
+    return [
+        f"**{head.name} is not trained**: the base model computes it, but nothing taught it to; measure before relying on it."
+        for head in heads
+        if not head.trained
+    ]
+
+
+def _proof(file: str, parity: tuple[Parity, ...]) -> str:
+    rows = [
+        f"| {each.against} | {', '.join(map(str, each.lengths))} | {each.max_abs_error:.1e} | {each.tolerance:.0e} |"
+        for each in parity
+    ]
+    table = ("| against | lengths of the pack's windows | largest error | tolerance |", "|---|---|---|---|", *rows)
+    return "\n".join((f"`{file}`, run by ONNX Runtime on the CPU:", "", *table))

@@ -1,0 +1,203 @@
+"""The packed model with its heads to ONNX: one graph, every dimension dynamic but the block, weights in a file of their own.
+
+The graph's inputs are `PackedBatch.feeds()`; its outputs are one per head and `segment_sums`. Sums over a document must not
+depend on threads, so a graph whose sums could race is refused (ScatterND with a reduction does, ScatterElements adds in order).
+Stored as fp16, the matrices are cast to fp32 by the graph, which ONNX Runtime folds when it loads.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from drlongformer.bundle import GraphSpec
+from drlongformer.errors import ParityError
+from drlongformer.model.heads import LongformerWithHeads
+from drlongformer.model.longformer import Pack
+from drlongformer.model.parity import prove
+from drlongformer.model.reference import Reference, twin_of
+from drlongformer.packing import ROWS_PREFIX, SEGMENT_SUMS, PackedBatch, pack
+from drlongformer.types import HIDDEN, WindowInput
+
+OPSET = 23  # the first with Attention, which scaled_dot_product_attention becomes
+GRAPH_FILE = "model.fp32.onnx"
+WEIGHTS_FILE = "model.fp32.weights"
+SMALLEST_HALVED = 1024  # elements; smaller matrices save nothing
+
+# Axes of the inputs by the letters of packing.py's shape legend; B alone is static, each head has a row count R of its own.
+AXES = {
+    "input_ids": "NB",
+    "document_of_block": "N",
+    "first_block": "D",
+    "document_length": "D",
+    "global_slot": "DG",
+    "query_blocks": "M",
+    "segment_of_slot": "MB",
+    "segment_index": "K",
+}
+
+
+class Graph(nn.Module):
+    """The model with the graph's inputs and outputs, by their names."""
+
+    def __init__(self, model: LongformerWithHeads) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, feeds: dict[str, Tensor]) -> dict[str, Tensor]:
+        pack = Pack(**{name: feeds[name] for name in Pack.__dataclass_fields__})
+        rows = {name.removeprefix(ROWS_PREFIX): at for name, at in feeds.items() if name.startswith(ROWS_PREFIX)}
+        outputs, sums = self.model(pack, rows, feeds["segment_of_slot"], feeds["segment_index"])
+        return {**outputs, SEGMENT_SUMS: sums}
+
+
+def heads_of(model: LongformerWithHeads) -> tuple[str, ...]:
+    """The outputs of the model's graph, in order, but for `segment_sums`."""
+    return (HIDDEN, *model.heads)
+
+
+def export(
+    model: LongformerWithHeads, folder: Path, *, reference: Reference | None = None, store_fp16: bool = False
+) -> GraphSpec:
+    """Write the graph and its weights into `folder`, and prove it equal to the model and to Hugging Face's; else ParityError.
+
+    reference: Hugging Face's side, by default built from the model's weights. With `store_fp16` matrices are rounded to fp16,
+    and the proof is of the rounded model, whose reference is built here in every case.
+    """
+    if store_fp16:
+        model, reference = rounded(model), None
+    program = to_ir(model)
+    if store_fp16:
+        _store_halved(program.graph)
+    ir.save(program, folder / GRAPH_FILE, external_data=WEIGHTS_FILE)
+    parity = prove(folder / GRAPH_FILE, model, reference or twin_of(model))
+    return GraphSpec(file=GRAPH_FILE, weights=WEIGHTS_FILE, precision="fp32", target="cpu", opset=OPSET, parity=parity)
+
+
+def rounded(model: LongformerWithHeads) -> LongformerWithHeads:
+    """A copy whose matrices have gone through fp16; raises ParityError for weights beyond its range."""
+    model = copy.deepcopy(model)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim >= 2:
+            parameter.data = parameter.data.half().float()
+        if not parameter.isfinite().all():
+            raise ParityError(f"{name} has weights beyond the range of fp16")
+    return model
+
+
+def to_ir(model: LongformerWithHeads) -> ir.Model:
+    """The optimised graph, free of the exporter's notes (they hold source paths), its dimensions named as in packing.py."""
+    heads = heads_of(model)
+    example = _example(model.longformer.config.block, heads)
+    tensors = {name: torch.from_numpy(array) for name, array in example.feeds().items()}
+    with _quiet():
+        program = torch.onnx.export(
+            Graph(model).eval(),
+            (),
+            kwargs={"feeds": tensors},
+            input_names=list(tensors),
+            output_names=[*heads, SEGMENT_SUMS],
+            dynamic_shapes={"feeds": {name: _dynamic(name) for name in tensors}},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    _tidy(program.model)
+    _refuse_racing_sums(program.model.graph)
+    return program.model
+
+
+def _dynamic(name: str) -> dict[int, object]:
+    return {axis: torch.export.Dim.DYNAMIC for axis, letter in enumerate(AXES.get(name, "R")) if letter != "B"}
+
+
+def _example(block: int, heads: Sequence[str]) -> PackedBatch:
+    """A pack in which every dynamic dimension is at least 2 and unlike the others: torch specialises on 0 and 1."""
+    windows = []
+    for blocks in (3, 2, 4):
+        slot = np.arange(blocks * block)
+        windows.append(
+            WindowInput(
+                ids=np.zeros_like(slot),
+                global_slots=(0, 1),
+                rows={head: slot[: 4 + number] for number, head in enumerate(heads)},
+                segments=np.where(slot < 2 * block, slot % 5, -1),
+            )
+        )
+    return pack(windows, block=block, heads=heads)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter speaks of its own deprecations and of packages it could also use; neither concerns the caller."""
+    logger = logging.getLogger("torch.onnx._internal.exporter")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _tidy(model: ir.Model) -> None:
+    model.metadata_props.clear()
+    graph = model.graph
+    for value in (*graph.inputs, *graph.outputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    for node in graph:
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+            if not value.is_graph_output():
+                value.shape = None  # ONNX Runtime infers shapes itself; the exporter's symbols are not ours
+    for value in graph.inputs:
+        value.shape = ir.Shape(_named(value, AXES.get(value.name or "", "R")))
+    for value in graph.outputs:
+        value.shape = ir.Shape(_named(value, "MKC" if value.name == SEGMENT_SUMS else "RL"))
+
+
+def _named(value: ir.Value, letters: str) -> list[int | str]:
+    """Static dimensions as they are, dynamic ones by their letter; rows are counted per head."""
+    assert value.shape is not None
+    head = (value.name or "").removeprefix(ROWS_PREFIX)
+    return [
+        size if isinstance(size, int) else f"R.{head}" if letter == "R" else letter
+        for size, letter in zip(value.shape, letters, strict=True)
+    ]
+
+
+def _refuse_racing_sums(graph: ir.Graph) -> None:
+    for node in graph:
+        reduction = node.attributes.get("reduction")
+        if node.op_type == "ScatterND" and reduction is not None and reduction.as_string() != "none":
+            raise ParityError(f"node {node.name} adds with ScatterND, whose sums depend on how threads race")
+
+
+def _store_halved(graph: ir.Graph) -> None:
+    """Keep large fp32 matrices as fp16 and cast them in the graph; they are exact, having been rounded before the export."""
+    first = next(iter(graph))
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) < 2 or tensor.size < SMALLEST_HALVED:
+            continue
+        half = ir.tensor(tensor.numpy().astype(np.float16), name=f"{name}.fp16")
+        stored = ir.Value(name=half.name, type=ir.TensorType(half.dtype), shape=value.shape, const_value=half)
+        cast = ir.node("Cast", [stored], {"to": ir.DataType.FLOAT}, name=f"{name}.cast")
+        ir.convenience.replace_all_uses_with(value, cast.outputs[0])
+        graph.initializers.pop(name)
+        cast.outputs[0].name = name
+        graph.register_initializer(stored)
+        graph.insert_before(first, cast)

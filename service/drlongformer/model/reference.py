@@ -1,0 +1,83 @@
+"""Hugging Face's own Longformer classes as the other side of a comparison: the truth that an exported graph is measured by.
+
+Read from the checkpoint itself where there is one, so that a mistake in our table of names shows; else built from our weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers.models.longformer import modeling_longformer as hf
+
+from drlongformer.model.checkpoint import Checkpoint, hf_config, hf_state
+from drlongformer.model.heads import ClassificationHead, LongformerWithHeads, MaskedLanguageHead, TokenHead
+from drlongformer.types import HIDDEN, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """Hugging Face's encoder, and per head name its head: hidden states `[R, C]` to `[R, L]`."""
+
+    encoder: nn.Module
+    heads: Mapping[str, Callable[[Tensor], Tensor]]
+
+    @torch.no_grad()
+    def __call__(self, ids: IntArray, global_slots: Sequence[int], rows: Mapping[str, IntArray]) -> dict[str, FloatArray]:
+        """One window alone: per head the outputs of its rows `[R, L]`, and `hidden` itself."""
+        input_ids = torch.from_numpy(ids)[None]
+        global_mask = torch.zeros_like(input_ids)
+        global_mask[0, list(global_slots)] = 1
+        mask = torch.ones_like(input_ids)
+        hidden = self.encoder(input_ids, attention_mask=mask, global_attention_mask=global_mask).last_hidden_state[0]
+        asked = {name: hidden[torch.from_numpy(at)] for name, at in rows.items() if name in self.heads or name == HIDDEN}
+        return {name: (x if name == HIDDEN else self.heads[name](x)).numpy() for name, x in asked.items()}
+
+
+def reference_of(checkpoint: Checkpoint) -> Reference:
+    """Transformers' class, loaded by transformers from the same folder."""
+    kind = getattr(transformers, checkpoint.family.architecture)
+    model = kind.from_pretrained(
+        checkpoint.folder, local_files_only=True, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    if checkpoint.head is None:
+        return Reference(encoder=model, heads={})
+    head = model.lm_head if checkpoint.family.task == "fill-mask" else _row_by_row(model.classifier)
+    return Reference(encoder=model.longformer, heads={checkpoint.head: head})
+
+
+def twin_of(model: LongformerWithHeads) -> Reference:
+    """Transformers' encoder with our weights, and its heads for those of ours that it has."""
+    config = transformers.LongformerConfig.from_dict(hf_config(model, head=None))
+    encoder = transformers.LongformerModel(config, add_pooling_layer=False).eval()
+    encoder.load_state_dict(hf_state(model, None))
+    heads = {name: _row_by_row(_twin_head(head, config)) for name, head in model.heads.items() if type(head) in TWINS}
+    return Reference(encoder=encoder, heads=heads)
+
+
+TWINS = (MaskedLanguageHead, ClassificationHead, TokenHead)
+
+
+def _twin_head(head: nn.Module, config: transformers.LongformerConfig) -> nn.Module:
+    """Hugging Face's module for one of our heads, with the same weights."""
+    state = head.state_dict()
+    twin: nn.Module
+    if isinstance(head, MaskedLanguageHead):
+        twin = hf.LongformerLMHead(config)
+        state["decoder.bias"] = state["bias"]
+    elif isinstance(head, ClassificationHead):
+        config.num_labels = head.out_proj.out_features
+        twin = hf.LongformerClassificationHead(config)
+    else:
+        twin = nn.Linear(config.hidden_size, state["classifier.bias"].shape[0])
+        state = {name.removeprefix("classifier."): tensor for name, tensor in state.items()}
+    twin.load_state_dict(state)
+    return twin.eval()
+
+
+def _row_by_row(head: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Each row as a document of one token: Hugging Face's classification head reads the first token of a document."""
+    return lambda x: head(x[:, None]).reshape(len(x), -1)
