@@ -34,7 +34,8 @@ CHUNK_BYTES = 1 << 20
 Precision = Literal["fp32", "fp16", "int8"]
 Target = Literal["cpu", "cuda"]
 BundleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$")]
+FILE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*$"
+FileName = Annotated[str, StringConstraints(pattern=FILE_NAME)]
 """Relative, with `/`; no part is hidden, `..` or empty."""
 
 
@@ -200,7 +201,7 @@ class Bundle:
                     return graph
         there = sorted({f"{graph.target} {graph.precision}" for graph in self.manifest.graphs})
         raise BundleError(
-            f"model {self.manifest.name!r} has no {precision or ''} graph for {target}; it has {', '.join(there)}"
+            f"model {self.manifest.name!r} has no {precision or 'fitting'} graph for {target}; it has {', '.join(there)}"
         )
 
 
@@ -262,8 +263,8 @@ def write(store: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) 
     """
     if absent := manifest.named_files - sources.keys():
         raise BundleError(f"the manifest names files that are not there: {sorted(absent)}")
-    if MANIFEST in sources:
-        raise BundleError(f"{MANIFEST} is written by the store itself")
+    if refused := [name for name in sources if name == MANIFEST or not re.fullmatch(FILE_NAME, name)]:
+        raise BundleError(f"a bundle cannot hold files named {refused}")
     folder = store / manifest.name / str(manifest.version)
     if folder.exists():
         raise BundleError(f"{folder} exists; versions are never overwritten")
