@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "service"
 # Who may import whom inside the package: a module imports rooms of its own level or below, never above.
 #
 #     5   cli
-#     4   api
+#     4   api     doctor
 #     3   serving     training
 #     2   model       (importing and exporting; torch starts here)
 #     1   text   tasks   packing   bundle
@@ -34,6 +34,7 @@ LEVELS: Mapping[str, int] = {
     "serving": 3,
     "training": 3,
     "api": 4,
+    "doctor": 4,
     "cli": 5,
 }
 
@@ -41,6 +42,7 @@ LEVELS: Mapping[str, int] = {
 NEVER: Mapping[str, frozenset[str]] = {
     "serving": frozenset({"model", "training"}),
     "api": frozenset({"model", "training"}),
+    "doctor": frozenset({"model", "training"}),
 }
 
 
