@@ -53,7 +53,12 @@ def _where(trace: TracebackType | None) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Takes a record apart: its message with its arguments, the known fields, the origin of its exception."""
+    """Takes a record apart: the first line of its message, the known fields, the origin of its exception."""
+
+    def message(self, record: logging.LogRecord) -> str:
+        """The first line only: asyncio puts the representation of futures, and so of exceptions, into the ones after it."""
+        first, *_ = record.getMessage().splitlines() or [""]
+        return "".join(character if character.isprintable() else "?" for character in first)
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
         found = {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
@@ -74,7 +79,7 @@ class JsonFormatter(_Formatter):
             "time": self.time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self.message(record),
             **self.fields(record),
         }
         return json.dumps(line, ensure_ascii=False)
@@ -86,7 +91,7 @@ class TextFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The same as the JSON line, without the logger's name."""
         fields = " ".join(f"{name}={value}" for name, value in self.fields(record).items())
-        return f"{self.time(record)} {record.levelname.lower():7} {record.getMessage()} {fields}".rstrip()
+        return f"{self.time(record)} {record.levelname.lower():7} {self.message(record)} {fields}".rstrip()
 
 
 def configure(*, style: Literal["json", "text"], level: str, stream: TextIO | None = None) -> None:

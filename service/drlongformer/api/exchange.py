@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from drlongformer import logs
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.problems import is_expected, respond, slug
-from drlongformer.api.record import Record, begin
+from drlongformer.api.record import BROKEN, Record, begin
 from drlongformer.errors import MalformedBody, NotReady
 from drlongformer.serving.metrics import Metrics
 
@@ -51,7 +51,7 @@ class Exchange:
         except asyncio.CancelledError:  # the server stops and has waited long enough; its task ends here
             await self._refuse(NotReady("the service stopped before the answer was ready"), record, scope, receive, sender)
         except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
-            known = MalformedBody("the body breaks HTTP") if record.malformed else error
+            known = MalformedBody("the body breaks HTTP") if BROKEN in scope else error
             await self._refuse(known, record, scope, receive, sender)
         finally:
             self._account(scope, record)

@@ -11,7 +11,7 @@ A body that is too large is still read, up to a bound: a peer that is cut off wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -48,23 +48,25 @@ class BodyGate:
         limits, record = self._limits, record_of(scope)
         declared = Headers(scope=scope).get("content-length", "")
         length = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
+        inflow = _Inflow(receive)
         try:
             async with asyncio.timeout(limits.body_seconds):
-                fits = length <= limits.max_body_bytes and await self._collect(receive, body)
+                fits = length <= limits.max_body_bytes and await self._collect(inflow, body)
         except TimeoutError:
             raise BodyTooSlow(
                 f"the body did not arrive within {limits.body_seconds:g} seconds; {len(body)} bytes came"
             ) from None
         record.body_bytes = max(length, len(body))
         if not fits:
-            record.body_complete = await _discard(scope, receive, seconds=limits.body_seconds)
+            await _discard(scope, inflow, seconds=limits.body_seconds)
+            record.body_complete = inflow.complete
             actual = length if length > limits.max_body_bytes else f"more than {limits.max_body_bytes}"
             raise BodyTooLarge(f"the body has {actual} bytes, the limit is {limits.max_body_bytes}")
         record.body_complete = True
 
-    async def _collect(self, receive: Receive, body: bytearray) -> bool:
+    async def _collect(self, inflow: _Inflow, body: bytearray) -> bool:
         """Fill `body`; whether it fits. Raises Overloaded when all bodies together take too much memory."""
-        async for chunk in _chunks(receive):
+        async for chunk in inflow:
             if len(body) + len(chunk) > self._limits.max_body_bytes:
                 return False
             if self._held_bytes + len(chunk) > self._limits.max_held_bytes:
@@ -76,30 +78,38 @@ class BodyGate:
         return True
 
 
-async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
+class _Inflow:
+    """A body as it comes in, chunk by chunk. Raises Cancelled when the caller leaves before its end."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.complete = False
+
+    def __aiter__(self) -> _Inflow:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self.complete:
+            raise StopAsyncIteration
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise Cancelled("the caller left before the body was complete")
-        yield message.get("body", b"")
-        more = message.get("more_body", False)
+        self.complete = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
 
 
-async def _discard(scope: Scope, receive: Receive, *, seconds: float) -> bool:
-    """Read on without keeping anything; whether the end came. Who waits for `100 Continue` has sent nothing, and shall not."""
+async def _discard(scope: Scope, inflow: _Inflow, *, seconds: float) -> None:
+    """Read on without keeping anything, to the end or a bound. Who waits for `100 Continue` has sent nothing, and shall not."""
     if Headers(scope=scope).get("expect", "").lower() == "100-continue":
-        return False
+        return
     discarded = 0
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            async for chunk in _chunks(receive):
+            async for chunk in inflow:
                 discarded += len(chunk)
                 if discarded > DISCARD_BYTES:
-                    return False
-    except TimeoutError:
-        return False
-    return True
+                    return
 
 
 async def _run_watched(app: ASGIApp, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:

@@ -15,6 +15,9 @@ from starlette.types import Scope
 from drlongformer.serving.requests import Timings
 
 KEY: Final = "drlongformer.record"
+BROKEN: Final = "drlongformer.broken"
+"""Set in a request's scope when the peer broke HTTP itself while it sent the body."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -23,7 +26,7 @@ class Record:
     """Filled in by whoever learns something; the only mutable thing that travels with a request.
 
     body_complete: whether the body was read to its end. admitted: whether the pipeline took the request, and so counts its
-    refusals itself. malformed: whether the peer broke HTTP itself while it sent the body.
+    refusals itself.
     """
 
     request_id: str
@@ -31,7 +34,6 @@ class Record:
     body_bytes: int = 0
     body_complete: bool = False
     admitted: bool = False
-    malformed: bool = False
     status: int | None = None
     problem: str | None = None
     documents: int | None = None

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import cast
 
 import h11
 import uvicorn
@@ -23,7 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from drlongformer import logs
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.problems import MEDIA_TYPE, describe
-from drlongformer.api.record import record_of
+from drlongformer.api.record import BROKEN
 from drlongformer.errors import MalformedBody
 from drlongformer.settings import Settings, SettingsError
 
@@ -79,7 +80,7 @@ class BoundedProtocol(H11Protocol):
         """Tell of broken HTTP; a request that is running counts itself."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
-            record_of(cycle.scope).malformed = True
+            cast(dict[str, object], cycle.scope)[BROKEN] = True
         else:
             self.config.refused()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
