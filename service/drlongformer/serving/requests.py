@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from drlongformer.errors import DrLongformerError, InvalidRequest
+from drlongformer.tasks.ner import Entity
 from drlongformer.types import FloatArray
 
 Priority = Literal["interactive", "bulk"]
@@ -51,7 +52,7 @@ class EmbedOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NerOptions:
-    """aggregation: None for the bundle's decoder. labels: keep only these. redact: also give the text with entities replaced."""
+    """aggregation: None for the bundle's decoder. labels: keep only these. redact: also give the redacted text."""
 
     common: RequestOptions = field(default_factory=RequestOptions)
     aggregation: Literal["simple", "first", "average", "max", "none"] | None = None
@@ -94,6 +95,14 @@ class Embedding:
 
     vector: FloatArray
     space: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entities:
+    """One document's entities in text order, and its text without them if that was asked for."""
+
+    entities: tuple[Entity, ...]
+    redacted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

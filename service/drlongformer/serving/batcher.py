@@ -1,0 +1,364 @@
+"""The batching loop: windows in, a batch at a time through the engine's own thread, every document settled exactly once.
+
+A batch starts the moment the engine is idle, with what is there then; nobody waits for company. It is chosen that late, so that
+a short note is never behind a batch that was put together before it came. A failed batch is halved until the document at fault
+stands alone. A document is settled, once, where it leaves `_waiting`: by success, engine error, departure of its caller,
+deadline or shutdown. Tickets of a document that is gone are dropped, and a batch nobody waits for is stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from drlongformer.errors import Cancelled, DeadlineExceeded, DocumentTooLong, EngineFailed, NotReady, Overloaded, ServiceError
+from drlongformer.packing import pack, unpack
+from drlongformer.serving.engine import Engine, Stop
+from drlongformer.serving.metrics import Metrics, reason
+from drlongformer.serving.queue import Backlog, Ticket, TicketQueue, tickets_of
+from drlongformer.serving.requests import PRIORITIES, Priority
+from drlongformer.serving.speed import Speed
+from drlongformer.types import WindowInput, WindowOutput
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH_VALUES = 1 << 24
+"""Most numbers in a batch's answers (64 MiB): what many mask positions times a vocabulary would otherwise take."""
+
+STOP_GRACE_SECONDS = 5.0
+"""How long a shutdown waits for the engine to notice that it was stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computed:
+    """One document's windows, answered; the two durations add up to its time in the batcher."""
+
+    windows: tuple[WindowOutput, ...]
+    queue_seconds: float
+    compute_seconds: float
+
+
+Outcome = Computed | ServiceError
+
+
+@dataclass(slots=True, kw_only=True)
+class _Waiting:
+    """A document somebody waits for."""
+
+    settled: asyncio.Future[Outcome]
+    windows: int
+    admitted: float
+    computed: dict[int, WindowOutput] = field(default_factory=dict)
+    compute_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """The batch that is in the engine."""
+
+    tickets: tuple[Ticket, ...]
+    stop: Stop
+    started: float
+
+
+class Batcher:
+    """One engine's queue and loop. seconds_per_slot: the speed to believe in before the first batch, e.g. from warming up."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        metrics: Metrics,
+        max_batch_tokens: int,
+        max_queue_tokens: int,
+        seconds_per_slot: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if max_queue_tokens < max_batch_tokens:
+            raise ValueError(f"a queue of {max_queue_tokens} tokens cannot hold one batch of {max_batch_tokens}")
+        self._engine = engine
+        self._metrics = metrics
+        self._max_batch_slots = max_batch_tokens
+        self._queue = TicketQueue(max_slots=max_queue_tokens)
+        self._speed = Speed(seconds_per_slot)
+        self._clock = clock
+        self._keys = itertools.count()
+        self._waiting: dict[int, _Waiting] = {}
+        self._running: _Running | None = None
+        self._shapes_run: set[int] = set()
+        self._backlog = {priority: Backlog() for priority in PRIORITIES}
+        self._refusal: str | None = "the engine has not started"
+        self._broken = False
+        self._wake = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+
+    # The callers' side
+
+    async def submit(
+        self, windows: Sequence[WindowInput], *, deadline: float | None = None, priority: Priority = "interactive"
+    ) -> list[WindowOutput]:
+        """The answers to one document's windows, in order. Raises what `submit_all` returns or raises."""
+        [outcome] = await self.submit_all([windows], deadline=deadline, priority=priority)
+        if isinstance(outcome, ServiceError):
+            raise outcome
+        return list(outcome.windows)
+
+    async def submit_all(
+        self,
+        documents: Sequence[Sequence[WindowInput]],
+        *,
+        deadline: float | None = None,
+        priority: Priority = "interactive",
+    ) -> list[Outcome]:
+        """One outcome per document; all are admitted or none. deadline: on the batcher's clock.
+
+        Raises Overloaded (with the time after which there will be room), NotReady, and DocumentTooLong for a request that no
+        empty queue could hold. Cancelling the caller takes its documents back, even out of the engine.
+        """
+        if not documents:
+            return []
+        keys = self._admit(documents, deadline, priority)
+        settled = [self._waiting[key].settled for key in keys]
+        try:
+            await asyncio.wait(settled, timeout=None if deadline is None else max(0.0, deadline - self._clock()))
+            self._give_up(keys, DeadlineExceeded("the deadline passed before the document was computed"))
+        finally:
+            self._give_up(keys, Cancelled("the caller left"))
+        return [each.result() for each in settled]
+
+    async def start(self) -> None:
+        """Begin to take work."""
+        self._refusal = None
+        self._loop = asyncio.create_task(self._serve(), name="batcher")
+
+    async def drain(self) -> None:
+        """Refuse new work and finish what was admitted."""
+        self._close("the service is draining")
+        if self._loop is not None:
+            await asyncio.wait([self._loop])
+
+    async def stop(self) -> None:
+        """Refuse new work, give up what was admitted, stop the engine."""
+        self._close("the service is shutting down")
+        self._give_up(list(self._waiting), NotReady("the service is shutting down"))
+        if self._loop is not None:
+            _, pending = await asyncio.wait([self._loop], timeout=STOP_GRACE_SECONDS)
+            for loop in pending:
+                logger.error("the engine did not stop within %s seconds", STOP_GRACE_SECONDS)
+                loop.cancel()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def require_open(self) -> None:
+        """Raise NotReady unless work is taken."""
+        if self._refusal is not None:
+            raise NotReady(self._refusal)
+
+    def require_alive(self, *, longest_batch_seconds: float) -> None:
+        """Raise EngineFailed if the engine hangs in a batch, or if the loop has ended by itself."""
+        if self.busy_seconds > longest_batch_seconds:
+            raise EngineFailed(f"a batch has run for {self.busy_seconds:.0f} seconds, the limit is {longest_batch_seconds:.0f}")
+        if self._broken:
+            raise EngineFailed("the batching loop has ended by itself")
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the batch in the engine has been there; 0 when the engine is idle."""
+        return self._clock() - self._running.started if self._running else 0.0
+
+    # Admission and departure
+
+    def _admit(self, documents: Sequence[Sequence[WindowInput]], deadline: float | None, priority: Priority) -> list[int]:
+        self.require_open()
+        now = self._clock()
+        admitted = {}
+        for windows in documents:
+            if not windows:
+                raise ValueError("a document has at least one window")
+            key = next(self._keys)
+            admitted[key] = tickets_of(
+                key,
+                windows,
+                block=self._engine.block,
+                widths=self._engine.widths,
+                arrival=now,
+                deadline=deadline,
+                priority=priority,
+                seconds_per_slot=self._speed.seconds_per_slot,
+            )
+        tickets = [ticket for each in admitted.values() for ticket in each]
+        if not self._queue.offer(tickets):
+            raise self._overload(sum(ticket.slots for ticket in tickets))
+        for key, mine in admitted.items():
+            settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            self._waiting[key] = _Waiting(settled=settled, windows=len(mine), admitted=now)
+        self._observe_queue()
+        self._wake.set()
+        return list(admitted)
+
+    def _overload(self, slots: int) -> Overloaded | DocumentTooLong:
+        """Why these slots were not admitted."""
+        if slots > self._queue.max_slots:
+            return DocumentTooLong(
+                f"the request takes {slots} token slots, the queue holds {self._queue.max_slots}", location=("inputs",)
+            )
+        excess = self._queue.slots + slots - self._queue.max_slots
+        in_engine = sum(ticket.slots for ticket in self._running.tickets) if self._running else 0
+        seconds = (excess + in_engine) * self._speed.seconds_per_slot - self.busy_seconds
+        return Overloaded(
+            f"{self._queue.slots} token slots wait, {slots} more do not fit in {self._queue.max_slots}",
+            retry_after_seconds=max(1.0, seconds),
+        )
+
+    def _give_up(self, keys: Collection[int], error: ServiceError) -> None:
+        """Settle those of the documents that are not settled yet with an error, and stop working on them."""
+        unsettled = self._waiting.keys() & set(keys)
+        if not unsettled:
+            return
+        running = {ticket.document for ticket in self._running.tickets} if self._running else set()
+        for key in unsettled:
+            self._count_departure(error, stage="compute" if key in running else "queue")
+            self._settle(key, error)
+        self._queue.drop(unsettled)
+        self._observe_queue()
+        if self._running and self._waiting.keys().isdisjoint(running):
+            self._running.stop.set()
+
+    def _settle(self, key: int, outcome: Outcome) -> None:
+        """The one place where a document's caller is answered; a second time is a KeyError."""
+        self._waiting.pop(key).settled.set_result(outcome)
+
+    def _close(self, refusal: str) -> None:
+        self._refusal = refusal
+        self._wake.set()
+
+    # The loop
+
+    async def _serve(self) -> None:
+        """Batch after batch, until closed and empty; whatever ends it, nobody is left waiting."""
+        try:
+            while self._queue or self._refusal is None:
+                taken = self._queue.take(max_slots=self._max_batch_slots, max_values=MAX_BATCH_VALUES, now=self._clock())
+                self._observe_queue()
+                self._give_up(
+                    {ticket.document for ticket in taken.expired},
+                    DeadlineExceeded("the deadline passed while the document waited"),
+                )
+                if taken.batch:
+                    await self._compute(taken.batch)
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        finally:
+            self._broken = self._refusal is None
+            self._refusal = self._refusal or "the batching loop has ended"
+            self._give_up(list(self._waiting), EngineFailed("the batching loop ended before this document was computed"))
+
+    async def _compute(self, tickets: tuple[Ticket, ...]) -> None:
+        """Compute a batch; one that fails is halved until the document at fault stands alone."""
+        parts = [tickets]
+        while parts:
+            part = tuple(ticket for ticket in parts.pop() if ticket.document in self._waiting)
+            if not part:
+                continue
+            try:
+                await self._run(part)
+            except EngineFailed as error:
+                self._metrics.engine_failures_total.labels(reason=reason(error.__cause__ or error)).inc()
+                if len(part) == 1:
+                    self._give_up({part[0].document}, error)
+                else:
+                    half = len(part) // 2
+                    parts += [part[half:], part[:half]]
+            except Cancelled as error:
+                self._give_up({ticket.document for ticket in part}, error)  # nobody, unless the engine stopped by itself
+
+    async def _run(self, tickets: tuple[Ticket, ...]) -> None:
+        """Compute these tickets in the engine's thread and hand out the answers."""
+        stop = Stop()
+        self._running = _Running(tickets=tickets, stop=stop, started=self._clock())
+        try:
+            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, _compute, self._engine, tickets, stop)
+        finally:
+            stop.set()  # if it was this loop that ended, the engine is not to go on
+            seconds = self.busy_seconds
+            self._running = None
+            self._metrics.engine_busy_seconds_total.labels(device=self._engine.device).inc(seconds)
+            for document in {ticket.document for ticket in tickets} & self._waiting.keys():
+                self._waiting[document].compute_seconds += seconds
+        self._observe(tickets, seconds)
+        for ticket, output in zip(tickets, outputs, strict=True):
+            self._deliver(ticket, output)
+
+    def _deliver(self, ticket: Ticket, output: WindowOutput | EngineFailed) -> None:
+        """Keep one window's answer, and settle its document if it was the last."""
+        waiting = self._waiting.get(ticket.document)
+        if waiting is None:
+            return
+        if isinstance(output, EngineFailed):
+            self._metrics.engine_failures_total.labels(reason="not_finite").inc()
+            self._give_up({ticket.document}, output)
+            return
+        waiting.computed[ticket.number] = output
+        if len(waiting.computed) == waiting.windows:
+            computed = Computed(
+                windows=tuple(waiting.computed[number] for number in range(waiting.windows)),
+                queue_seconds=max(0.0, self._clock() - waiting.admitted - waiting.compute_seconds),
+                compute_seconds=waiting.compute_seconds,
+            )
+            self._settle(ticket.document, computed)
+
+    # Counting
+
+    def _observe(self, tickets: tuple[Ticket, ...], seconds: float) -> None:
+        """One batch's figures, into the metrics and into the speed."""
+        slots = sum(ticket.slots for ticket in tickets)
+        tokens = sum(len(ticket.window) for ticket in tickets)
+        self._speed.add(slots=slots, tokens=tokens, seconds=seconds)
+        metrics = self._metrics
+        metrics.batch_tokens.observe(tokens)
+        metrics.batch_documents.observe(len({ticket.document for ticket in tickets}))
+        metrics.batch_compute_seconds.observe(seconds)
+        metrics.token_slots_total.inc(slots)
+        metrics.padding_slots_total.inc(slots - tokens)
+        metrics.engine_tokens_per_second.set(self._speed.tokens_per_second)
+        if slots not in self._shapes_run:
+            self._shapes_run.add(slots)
+            metrics.cold_shapes_total.inc()
+
+    def _observe_queue(self) -> None:
+        """Add what changed since the last call to the gauges, which several batchers may share."""
+        for priority, before in self._backlog.items():
+            now = self._backlog[priority] = self._queue.backlog(priority)
+            self._metrics.queue_tokens.labels(priority=priority).inc(now.tokens - before.tokens)
+            self._metrics.queue_documents.labels(priority=priority).inc(now.documents - before.documents)
+
+    def _count_departure(self, error: ServiceError, *, stage: str) -> None:
+        if isinstance(error, Cancelled):
+            self._metrics.cancelled_total.labels(stage=stage).inc()
+        elif isinstance(error, DeadlineExceeded):
+            self._metrics.deadline_exceeded_total.labels(stage=stage).inc()
+
+
+def _compute(engine: Engine, tickets: tuple[Ticket, ...], stop: Stop) -> list[WindowOutput | EngineFailed]:
+    """Pack, run, unpack; runs in the engine's thread. Raises EngineFailed whatever breaks, and Cancelled."""
+    try:
+        batch = pack([ticket.window for ticket in tickets], block=engine.block, heads=engine.heads)
+        outputs = unpack(batch, engine.run(batch, stop))
+    except (EngineFailed, Cancelled):
+        raise
+    except Exception as error:
+        raise EngineFailed(f"{type(error).__name__} on a batch of {len(tickets)} windows") from error
+    return [output if _is_finite(output) else EngineFailed("the engine gave values that are not finite") for output in outputs]
+
+
+def _is_finite(output: WindowOutput) -> bool:
+    arrays = [*output.rows.values()] if output.segments is None else [*output.rows.values(), output.segments]
+    return all(bool(np.isfinite(array).all()) for array in arrays)

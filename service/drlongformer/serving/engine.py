@@ -1,0 +1,244 @@
+"""The engine: one packed batch in, every head's numbers out. Only this module knows ONNX Runtime.
+
+`Engine.run` blocks and is called from one thread; another thread may end it early through the batch's `Stop`. `OnnxEngine` runs
+a bundle's graph on the device that was asked for, or refuses to be built. `FakeEngine` is the same seam without a model: its
+answers depend on each window's own ids alone, and it can be told to be slow, to fail or to hang.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from drlongformer.bundle import Bundle, GraphSpec, Precision, Target
+from drlongformer.errors import BundleError, Cancelled, DeviceUnavailable, EngineFailed
+from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, blocks_of, pack
+from drlongformer.types import HIDDEN, FloatArray, WindowInput
+
+logger = logging.getLogger(__name__)
+
+PROVIDERS: Mapping[Target, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Stop(threading.Event):
+    """An event that also calls back when it is set, so that nobody polls it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._guard = threading.Lock()
+        self._callbacks: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        """Set the event, then call everyone who asked."""
+        with self._guard:
+            super().set()
+        for callback in self._callbacks:
+            callback()
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the event is set, at once if it is."""
+        with self._guard:
+            if not self.is_set():
+                self._callbacks.append(callback)
+                return
+        callback()
+
+
+class Engine(Protocol):
+    """What computes a batch. widths: numbers per row of every head of the graph, in its order."""
+
+    widths: Mapping[str, int]
+    block: int
+    device: str
+    provider: str
+    precision: Precision
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Every head of the graph."""
+        ...
+
+    def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+        """Compute a batch. Raises EngineFailed, and Cancelled when `stop` ended it."""
+        ...
+
+
+class OnnxEngine:
+    """A bundle's graph in ONNX Runtime; `device` is `cpu`, `cuda` or `cuda:1`. Raises DeviceUnavailable."""
+
+    def __init__(
+        self, bundle: Bundle, device: str = "cpu", threads: int | None = None, *, precision: Precision | None = None
+    ) -> None:
+        target, index = parse_device(device)
+        graph = bundle.graph(target, precision)
+        self.device = device
+        self.provider = PROVIDERS[target]
+        self.precision = graph.precision
+        self.block = bundle.manifest.block
+        self._vocab_size = bundle.manifest.vocab_size
+        self._max_blocks = blocks_of(bundle.manifest.max_tokens, self.block)
+        self._arena = f"{'gpu' if target == 'cuda' else 'cpu'}:{index}"
+        self._session = _session(bundle, graph, target, index, threads or available_cpus())
+        self.widths: Mapping[str, int] = _widths(self._session, bundle)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Every head of the graph."""
+        return tuple(self.widths)
+
+    def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+        """Compute a batch. Raises EngineFailed, and Cancelled when `stop` ended it."""
+        self._check_ids(batch)
+        options = ort.RunOptions()
+        # Batches of many sizes would otherwise leave the arena as large as their union.
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", self._arena)
+        if stop is not None:
+            stop.then(lambda: setattr(options, "terminate", True))
+        try:
+            *rows, sums = self._session.run([*self.heads, SEGMENT_SUMS], batch.feeds(), options)
+        except Exception as error:
+            if stop is not None and stop.is_set():
+                raise Cancelled("the batch was stopped: nobody waits for it") from error
+            logger.exception("onnxruntime failed on a batch of %d windows, %d slots", len(batch.shares), batch.slots)
+            raise EngineFailed(f"the engine failed on a batch of {len(batch.shares)} windows, {batch.slots} slots") from error
+        return EngineOutput(rows=dict(zip(self.heads, rows, strict=True)), segment_sums=sums)
+
+    def warm_up(self) -> float:
+        """Run a few shapes, one block to one full window; returns the seconds per slot of the last one."""
+        seconds = 0.0
+        for blocks in sorted({1, self._max_blocks // 4 or 1, self._max_blocks}):
+            ids = np.zeros(blocks * self.block, dtype=np.int64)
+            window = WindowInput(ids=ids, global_slots=(0,), rows={HIDDEN: np.zeros(1, dtype=np.int64)})
+            batch = pack([window], block=self.block, heads=self.heads)
+            started = time.perf_counter()
+            self.run(batch)
+            seconds = time.perf_counter() - started
+        return seconds / (self._max_blocks * self.block)
+
+    def _check_ids(self, batch: PackedBatch) -> None:
+        """Refuse ids outside the vocabulary: on CUDA a lookup out of range reads anything, in silence."""
+        lowest, highest = int(batch.input_ids.min()), int(batch.input_ids.max())
+        if lowest < 0 or highest >= self._vocab_size:
+            raise EngineFailed(f"token ids {lowest}..{highest}, the vocabulary has {self._vocab_size}")
+
+
+def parse_device(device: str) -> tuple[Target, int]:
+    """`cuda:1` is ("cuda", 1). Raises DeviceUnavailable for what is not a device."""
+    name, colon, index = device.partition(":")
+    if name == "cpu" and not colon:
+        return "cpu", 0
+    if name == "cuda" and (not colon or index.isdecimal()):
+        return "cuda", int(index or 0)
+    raise DeviceUnavailable(f"{device!r} is no device; known are cpu, cuda and cuda:N")
+
+
+def available_cpus() -> int:
+    """CPUs this process may use; the machine may have more."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _session(bundle: Bundle, graph: GraphSpec, target: Target, index: int, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a pattern is kept per shape, and shapes never repeat
+    options.log_severity_level = 3
+    providers: list[str | tuple[str, dict[str, str]]] = [PROVIDERS["cpu"]]
+    if target == "cuda":
+        _prepare_cuda()
+        # TF32 rounds fp32 products to 10 bits: answers would differ from the CPU's.
+        providers.insert(0, (PROVIDERS["cuda"], {"device_id": str(index), "use_tf32": "0"}))
+    try:
+        session = ort.InferenceSession(bundle.folder / graph.file, options, providers=providers)
+    except Exception as error:
+        if target == "cuda":
+            raise DeviceUnavailable(f"cuda:{index} was asked for and cannot be used: {error}") from error
+        raise BundleError(f"{bundle.folder / graph.file} does not load: {error}") from error
+    if (got := session.get_providers()[0]) != PROVIDERS[target]:
+        raise DeviceUnavailable(f"asked for {PROVIDERS[target]} on {target}:{index}, got {got}")
+    return session
+
+
+def _prepare_cuda() -> None:
+    """Load CUDA's and cuDNN's libraries from their Python packages. Raises DeviceUnavailable without a CUDA build."""
+    there = ort.get_available_providers()
+    if PROVIDERS["cuda"] not in there:
+        raise DeviceUnavailable(f"this onnxruntime has no CUDA, only {', '.join(there)}; install the `gpu` extra")
+    ort.preload_dlls()
+
+
+def _widths(session: ort.InferenceSession, bundle: Bundle) -> dict[str, int]:
+    """Numbers per row of each head, read from the graph and checked against the manifest."""
+    widths = {output.name: output.shape[-1] for output in session.get_outputs() if output.name != SEGMENT_SUMS}
+    wanted = bundle.manifest.outputs
+    if set(widths) != set(wanted) or not all(isinstance(width, int) for width in widths.values()):
+        raise BundleError(f"the graph gives {widths}, the manifest names the heads {list(wanted)}")
+    return widths
+
+
+class FakeEngine:
+    """An engine without a model: a window's answers are a fixed function of its own ids, whatever is packed beside it.
+
+    delay_seconds: how long each batch takes. fail_on: a token id that breaks every batch it is in. hang: never finish, until
+    stopped. batches: what was run, in order.
+    """
+
+    device = "cpu"
+    provider = "FakeExecutionProvider"
+    precision: Precision = "fp32"
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        *,
+        block: int = 128,
+        delay_seconds: float = 0.0,
+        fail_on: int | None = None,
+        hang: bool = False,
+    ) -> None:
+        self.widths: Mapping[str, int] = {HIDDEN: 8} | dict(widths)
+        self.block = block
+        self.delay_seconds = delay_seconds
+        self.fail_on = fail_on
+        self.hang = hang
+        self.batches: list[PackedBatch] = []
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """`hidden` and the heads it was given."""
+        return tuple(self.widths)
+
+    def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+        """Answer at once, or as told. Raises EngineFailed, and Cancelled when `stop` ended it."""
+        self.batches.append(batch)
+        stop = stop or Stop()
+        if stop.wait(None if self.hang else self.delay_seconds):
+            raise Cancelled("the batch was stopped: nobody waits for it")
+        if self.fail_on is not None and (batch.input_ids == self.fail_on).any():
+            raise EngineFailed(f"told to fail on id {self.fail_on}")
+        outputs = {head: _signal(batch, width, salt) for salt, (head, width) in enumerate(self.widths.items())}
+        member = batch.segment_of_slot[:, None, :] == batch.segment_index[:, None]  # [M, K, B]
+        hidden = outputs[HIDDEN].reshape(len(batch.query_blocks), self.block, -1)
+        return EngineOutput(
+            rows={head: outputs[head][rows] for head, rows in batch.rows.items()},
+            segment_sums=member.astype(np.float32) @ hidden,
+        )
+
+
+def _signal(batch: PackedBatch, width: int, salt: int) -> FloatArray:
+    """Numbers in -1..1 for every slot of the query blocks, `[M * B, L]`, from a slot's own id, place and window."""
+    block = batch.input_ids.shape[1]
+    ids = batch.input_ids[batch.query_blocks]  # [M, B]
+    document = batch.document_of_block[batch.query_blocks]  # [M]
+    sums = np.bincount(batch.document_of_block, batch.input_ids.sum(axis=1))[document]  # [M]
+    place = (batch.query_blocks - batch.first_block[document])[:, None] * block + np.arange(block)
+    seed = ids * 0.7 + place * 0.01 + (sums % 1009)[:, None] * 0.1 + salt  # [M, B]
+    signal: FloatArray = np.sin(seed.reshape(-1, 1) * np.arange(1, width + 1)).astype(np.float32)
+    return signal

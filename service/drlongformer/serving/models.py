@@ -1,0 +1,186 @@
+"""The models that are served: each bundle with its tokenizer, its engine and its batcher, found by name or by task."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drlongformer import bundle as bundles
+from drlongformer.bundle import Bundle
+from drlongformer.errors import BundleError, InvalidRequest, UnknownModel, UnsupportedTask
+from drlongformer.packing import blocks_of
+from drlongformer.serving.batcher import Batcher
+from drlongformer.serving.engine import Engine, OnnxEngine, parse_device
+from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.requests import ModelIdentity
+from drlongformer.settings import SettingsError
+from drlongformer.text.tokenizer import Tokenizer
+from drlongformer.text.windows import SPECIALS
+from drlongformer.types import Task
+
+logger = logging.getLogger(__name__)
+
+WINDOWS_PER_BATCH: Mapping[str, int] = {"cpu": 1, "cuda": 16}
+"""Full windows in a batch by default: a CPU gains nothing from more, an accelerator needs them to be busy."""
+
+LONGEST_BATCH_SECONDS = 120.0
+"""A batch that takes longer than this hangs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """One bundle at work."""
+
+    bundle: Bundle
+    tokenizer: Tokenizer
+    engine: Engine
+    batcher: Batcher
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What answers say about who gave them."""
+        manifest = self.bundle.manifest
+        return ModelIdentity(
+            name=manifest.name, version=manifest.version, sha256=self.bundle.sha256[:12], precision=self.engine.precision
+        )
+
+    def answers_to(self, name: str) -> bool:
+        """Whether `name` or `name:version` means this model."""
+        return name in (self.identity.name, f"{self.identity.name}:{self.identity.version}")
+
+
+class Models:
+    """Everything that is served; `defaults` names the model that answers a task when the caller names none."""
+
+    def __init__(self, served: Sequence[ServedModel], *, defaults: Mapping[Task, str] | None = None) -> None:
+        # The newest version first: a bare name means it.
+        self._served = sorted(served, key=lambda model: (model.identity.name, -model.identity.version))
+        self._defaults = dict(defaults or {})
+        for task, name in self._defaults.items():
+            self.get(name, task)
+
+    @classmethod
+    def load(
+        cls,
+        store: Path,
+        names: Sequence[str] = (),
+        *,
+        metrics: Metrics,
+        defaults: Mapping[Task, str] | None = None,
+        device: str = "cpu",
+        threads: int = 0,
+        max_batch_tokens: int | None = None,
+        max_queue_tokens: int = 1_000_000,
+    ) -> Models:
+        """Load, verify and warm up bundles of a store, `NAME` or `NAME:VERSION`; without names all of them.
+
+        Raises UnknownModel, BundleError, DeviceUnavailable, and SettingsError for a budget that cannot work.
+        """
+        wanted = names or bundles.names(store)
+        if not wanted:
+            raise UnknownModel(f"the store {store} holds no model")
+        served = []
+        for name in dict.fromkeys(wanted):
+            bundle = bundles.load(_find(store, name))
+            engine = OnnxEngine(bundle, device, threads)
+            served.append(
+                serve(
+                    bundle,
+                    engine,
+                    metrics=metrics,
+                    max_batch_tokens=max_batch_tokens,
+                    max_queue_tokens=max_queue_tokens,
+                    seconds_per_slot=engine.warm_up(),
+                )
+            )
+        return cls(served, defaults=defaults)
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._served)
+
+    def __len__(self) -> int:
+        return len(self._served)
+
+    def get(self, name: str | None, task: Task | None) -> ServedModel:
+        """The model of that name, or the one for that task. Raises UnknownModel, UnsupportedTask and InvalidRequest."""
+        if name is None and task is not None:
+            name = self._defaults.get(task)
+        fitting = [model for model in self if name is None or model.answers_to(name)]
+        if not fitting:
+            raise UnknownModel(f"this model is not served; served are {', '.join(self._names(self))}", location=("model",))
+        able = [model for model in fitting if task is None or task in model.bundle.tasks]
+        if not able:
+            tasks = sorted({task for model in fitting for task in model.bundle.tasks})
+            raise UnsupportedTask(f"no such model has the task {task!r}; there is {', '.join(tasks)}", location=("model",))
+        if name is None and len({model.identity.name for model in able}) > 1:
+            raise InvalidRequest(f"several models can answer: {', '.join(self._names(able))}; name one", location=("model",))
+        return able[0]
+
+    def require_alive(self) -> None:
+        """Raise EngineFailed if an engine hangs or a batching loop has ended by itself."""
+        for model in self:
+            model.batcher.require_alive(longest_batch_seconds=LONGEST_BATCH_SECONDS)
+
+    @staticmethod
+    def _names(models: Iterator[ServedModel] | Sequence[ServedModel] | Models) -> list[str]:
+        return [f"{model.identity.name}:{model.identity.version}" for model in models]
+
+
+def serve(
+    bundle: Bundle,
+    engine: Engine,
+    *,
+    metrics: Metrics,
+    max_batch_tokens: int | None = None,
+    max_queue_tokens: int = 1_000_000,
+    seconds_per_slot: float = 0.0,
+) -> ServedModel:
+    """Put a bundle to work on an engine. Raises BundleError, and SettingsError for a budget that cannot work."""
+    manifest = bundle.manifest
+    if manifest.window_overlap >= manifest.max_tokens - SPECIALS:
+        raise BundleError(f"windows of {manifest.max_tokens} tokens cannot overlap by {manifest.window_overlap}")
+    budget = _batch_slots(bundle, engine, max_batch_tokens)
+    if max_queue_tokens < budget:
+        raise SettingsError(f"a queue of {max_queue_tokens} tokens cannot hold one batch of {budget}")
+    model = ServedModel(
+        bundle=bundle,
+        tokenizer=Tokenizer.from_file(bundle.folder / manifest.tokenizer.file, spec=manifest.tokenizer),
+        engine=engine,
+        batcher=Batcher(
+            engine,
+            metrics=metrics,
+            max_batch_tokens=budget,
+            max_queue_tokens=max_queue_tokens,
+            seconds_per_slot=seconds_per_slot,
+        ),
+    )
+    identity = model.identity
+    metrics.model_info.labels(
+        name=identity.name,
+        version=str(identity.version),
+        precision=identity.precision,
+        device=engine.device,
+        provider=engine.provider,
+        sha256=identity.sha256,
+    ).set(1)
+    logger.info("serving %s:%d on %s, %d token slots a batch", identity.name, identity.version, engine.device, budget)
+    return model
+
+
+def _batch_slots(bundle: Bundle, engine: Engine, asked: int | None) -> int:
+    window = blocks_of(bundle.manifest.max_tokens, engine.block) * engine.block
+    if asked is None:
+        return window * WINDOWS_PER_BATCH[parse_device(engine.device)[0]]
+    if asked < window:
+        raise SettingsError(f"batches of {asked} tokens cannot hold one full window of {bundle.manifest.name}: {window}")
+    return asked
+
+
+def _find(store: Path, name: str) -> Path:
+    """The folder of `NAME` or `NAME:VERSION`."""
+    name, colon, version = name.partition(":")
+    if colon and not version.isdecimal():
+        raise UnknownModel(f"{version!r} is no version; versions are whole numbers")
+    return bundles.find(store, name, int(version) if colon else None)

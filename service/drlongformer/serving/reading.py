@@ -1,0 +1,249 @@
+"""One document's reading, task by task: what the model is asked about it, and how its answers become the document's own.
+
+`embed`, `ner`, `classify`, `fill_mask` and `tokenize` check what was asked of them once per request and give a `Reader`: a pure
+function from a document to its `Reading`, which holds one `WindowInput` per pass and `finish`, from the passes' outputs to the
+answer. Whoever runs the passes knows nothing of tasks. All of it may run in any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from drlongformer.bundle import HeadSpec
+from drlongformer.errors import DocumentTooLong, EmptyText
+from drlongformer.serving.models import ServedModel
+from drlongformer.serving.requests import (
+    ClassifyOptions,
+    Embedding,
+    EmbedOptions,
+    Entities,
+    FillMaskOptions,
+    NerOptions,
+    RequestOptions,
+    TokenSpan,
+)
+from drlongformer.tasks import classify as classify_task
+from drlongformer.tasks import embed as embed_task
+from drlongformer.tasks import fill_mask as fill_mask_task
+from drlongformer.tasks import ner as ner_task
+from drlongformer.tasks.ask import Ask
+from drlongformer.tasks.classify import LabelScore
+from drlongformer.tasks.fill_mask import MaskPredictions
+from drlongformer.text.tokenizer import Masked
+from drlongformer.text.windows import SPECIALS, kept_tokens, plan, truncate
+from drlongformer.types import HIDDEN, Document, Encoded, Window, WindowInput, WindowOutput
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one document may cost: characters before it is tokenised, windows after."""
+
+    max_characters: int = 1_000_000
+    max_windows: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Generic[A]):
+    """A document made ready: the passes it takes, and what becomes of their outputs, given in the same order.
+
+    tokens: content tokens of the whole document plus the special tokens of one window. windows: how many were planned.
+    """
+
+    tokens: int
+    windows: int
+    truncated: bool
+    passes: tuple[WindowInput, ...]
+    finish: Callable[[Sequence[WindowOutput]], A]
+
+
+Reader = Callable[[Document], Reading[A]]
+
+
+def embed(model: ServedModel, options: EmbedOptions, limits: Limits) -> Reader[Embedding]:
+    """Read documents into vectors. Raises InvalidRequest for dimensions the vectors do not have."""
+    head = model.bundle.head("embed", options.common.head)
+    pooling = options.pooling or head.pooling or "mean"
+    size = model.engine.widths[HIDDEN]
+    embed_task.check_dimensions(options.dimensions, size=size)
+    space = embed_task.space(model.bundle.sha256, pooling=pooling, dimensions=options.dimensions or size)
+
+    def read(document: Document) -> Reading[Embedding]:
+        encoded = _encode(model, document, limits)
+        windows = _plan(model, document, len(encoded), options.common, limits)
+
+        def finish(outputs: Sequence[WindowOutput]) -> Embedding:
+            vector = embed_task.merge(outputs, windows, pooling=pooling)
+            vector = embed_task.finish(vector, normalize=options.normalize, dimensions=options.dimensions)
+            return Embedding(vector=vector, space=space)
+
+        asks = [embed_task.ask(window, pooling=pooling, only=len(windows) == 1) for window in windows]
+        return _reading(encoded, windows, _passes(model, head, encoded, windows, asks), finish)
+
+    return read
+
+
+def ner(model: ServedModel, options: NerOptions, limits: Limits) -> Reader[Entities]:
+    """Read documents for entities. Raises UnknownLabel."""
+    head = model.bundle.head("ner", options.common.head)
+    ner_task.check_labels(options.labels, head.labels)
+    decoding = ner_task.Decoding(
+        aggregation=options.aggregation or head.decoding or "simple",
+        thresholds=head.thresholds,
+        labels=options.labels,
+        min_score=options.min_score,
+    )
+
+    def read(document: Document) -> Reading[Entities]:
+        encoded = _encode(model, document, limits)
+        windows = _plan(model, document, len(encoded), options.common, limits)
+
+        def finish(outputs: Sequence[WindowOutput]) -> Entities:
+            found = ner_task.decode(
+                ner_task.merge(outputs, windows, output=head.output),
+                kept_tokens(encoded, windows),
+                document.text,
+                tags=head.labels,
+                decoding=decoding,
+                unknown_id=model.tokenizer.unknown_id,
+            )
+            return Entities(entities=found, redacted=ner_task.redact(document.text, found) if options.redact else None)
+
+        asks = [ner_task.ask(window, output=head.output) for window in windows]
+        return _reading(encoded, windows, _passes(model, head, encoded, windows, asks), finish)
+
+    return read
+
+
+def classify(model: ServedModel, options: ClassifyOptions, limits: Limits) -> Reader[tuple[LabelScore, ...]]:
+    """Read documents for their labels."""
+    head = model.bundle.head("classify", options.common.head)
+    function = options.function or head.function or "softmax"
+
+    def read(document: Document) -> Reading[tuple[LabelScore, ...]]:
+        encoded = _encode(model, document, limits)
+        windows = _plan(model, document, len(encoded), options.common, limits)
+
+        def finish(outputs: Sequence[WindowOutput]) -> tuple[LabelScore, ...]:
+            logits = classify_task.merge(outputs, windows, output=head.output, window_merge=head.window_merge)
+            return classify_task.decide(
+                logits, labels=head.labels, function=function, top_k=options.top_k, thresholds=head.thresholds
+            )
+
+        asks = [classify_task.ask(output=head.output) for _ in windows]
+        return _reading(encoded, windows, _passes(model, head, encoded, windows, asks), finish)
+
+    return read
+
+
+def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> Reader[tuple[MaskPredictions, ...]]:
+    """Read documents for the words behind their masks. Raises MaskError for a target that is not one token."""
+    head = model.bundle.head("fill-mask", options.common.head)
+    targets = None if options.targets is None else fill_mask_task.target_ids(options.targets, model.tokenizer)
+
+    def read(document: Document) -> Reading[tuple[MaskPredictions, ...]]:
+        masked = _encode_masked(model, document, limits)
+        encoded = masked.encoded
+        windows = _plan(model, document, len(encoded), options.common, limits)
+        readings = fill_mask_task.ask(masked, windows, output=head.output, mask_token=model.tokenizer.mask_token)
+
+        def finish(outputs: Sequence[WindowOutput]) -> tuple[MaskPredictions, ...]:
+            return tuple(
+                prediction
+                for reading, output in zip(readings, outputs, strict=True)
+                for prediction in fill_mask_task.predict(
+                    output.rows[head.output],
+                    [masked.spans[mask] for mask in reading.masks],
+                    tokenizer=model.tokenizer,
+                    top_k=options.top_k,
+                    targets=targets,
+                )
+            )
+
+        read_windows = [windows[reading.window] for reading in readings]
+        passes = _passes(model, head, encoded, read_windows, [reading.ask for reading in readings])
+        return _reading(encoded, windows, passes, finish)
+
+    return read
+
+
+def tokenize(model: ServedModel, options: RequestOptions, limits: Limits) -> Reader[tuple[TokenSpan, ...]]:
+    """Read documents into tokens, without the model."""
+
+    def read(document: Document) -> Reading[tuple[TokenSpan, ...]]:
+        encoded = _encode(model, document, limits)
+        windows = _plan(model, document, len(encoded), options, limits)
+
+        def finish(_: Sequence[WindowOutput]) -> tuple[TokenSpan, ...]:
+            kept = kept_tokens(encoded, windows)
+            return tuple(
+                TokenSpan(id=token, token=model.tokenizer.token(token), start=start, end=end)
+                for token, (start, end) in zip(kept.ids.tolist(), kept.offsets.tolist(), strict=True)
+            )
+
+        return _reading(encoded, windows, (), finish)
+
+    return read
+
+
+def _encode(model: ServedModel, document: Document, limits: Limits) -> Encoded:
+    _check_characters(document, limits)
+    (encoded,) = model.tokenizer.encode_batch([document.text])
+    return encoded
+
+
+def _encode_masked(model: ServedModel, document: Document, limits: Limits) -> Masked:
+    _check_characters(document, limits)
+    return model.tokenizer.encode_masked(document.text)
+
+
+def _check_characters(document: Document, limits: Limits) -> None:
+    """Before tokenising, which can take long and give many times more tokens than characters."""
+    if len(document.text) > limits.max_characters:
+        raise DocumentTooLong(
+            f"document {document.index} has {len(document.text)} characters, the limit is {limits.max_characters}"
+        )
+
+
+def _plan(model: ServedModel, document: Document, tokens: int, options: RequestOptions, limits: Limits) -> tuple[Window, ...]:
+    """The windows that are read of a document of so many content tokens. Raises EmptyText and DocumentTooLong."""
+    manifest = model.bundle.manifest
+    capacity = manifest.max_tokens - SPECIALS
+    if not tokens:
+        raise EmptyText(f"document {document.index} has no token")
+    if tokens > capacity and options.overflow == "truncate":
+        return (truncate(tokens, capacity=capacity, side=options.truncate_side),)
+    if tokens > capacity and options.overflow == "refuse":
+        raise DocumentTooLong(f"document {document.index} has {tokens + SPECIALS} tokens, the limit is {manifest.max_tokens}")
+    windows = plan(tokens, capacity=capacity, overlap=manifest.window_overlap)
+    if len(windows) > limits.max_windows:
+        raise DocumentTooLong(
+            f"document {document.index} takes {len(windows)} windows ({tokens} tokens), the limit is {limits.max_windows}"
+        )
+    return windows
+
+
+def _passes(
+    model: ServedModel, head: HeadSpec, encoded: Encoded, windows: Sequence[Window], asks: Sequence[Ask]
+) -> tuple[WindowInput, ...]:
+    """One question to the model per window and ask."""
+    global_slots = (0,) if head.global_attention == "first" else ()
+    return tuple(
+        ask.about(model.tokenizer.with_specials(encoded.ids[window.start : window.stop]), global_slots=global_slots)
+        for window, ask in zip(windows, asks, strict=True)
+    )
+
+
+def _reading(
+    encoded: Encoded,
+    windows: Sequence[Window],
+    passes: tuple[WindowInput, ...],
+    finish: Callable[[Sequence[WindowOutput]], A],
+) -> Reading[A]:
+    read = windows[-1].keep_stop - windows[0].keep_start
+    return Reading(
+        tokens=len(encoded) + SPECIALS, windows=len(windows), truncated=read < len(encoded), passes=passes, finish=finish
+    )

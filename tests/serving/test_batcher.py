@@ -1,0 +1,394 @@
+"""Every way a document can end, and that it ends once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from drlongformer.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    DocumentTooLong,
+    DrLongformerError,
+    EngineFailed,
+    NotReady,
+    Overloaded,
+)
+from drlongformer.packing import EngineOutput, PackedBatch, pack, unpack
+from drlongformer.serving.batcher import Batcher, Computed, Outcome
+from drlongformer.serving.engine import FakeEngine, Stop
+from drlongformer.serving.metrics import Metrics
+from drlongformer.types import HIDDEN, WindowInput
+from tests.serving.factories import BLOCK, batcher, count, started, window
+
+POISON = 666
+
+
+def fake(**told: object) -> FakeEngine:
+    return FakeEngine({}, block=BLOCK, **told)  # type: ignore[arg-type]
+
+
+def alone(*windows: WindowInput) -> list[np.ndarray]:
+    """What the engine answers about each window by itself."""
+    engine = fake()
+    answers = []
+    for each in windows:
+        batch = pack([each], block=BLOCK, heads=engine.heads)
+        answers.append(unpack(batch, engine.run(batch))[0].rows[HIDDEN])
+    return answers
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the event loop run until a condition holds, which no event announces."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+async def outcomes(work: Batcher, *documents: WindowInput) -> list[Outcome]:
+    return await work.submit_all([[document] for document in documents])
+
+
+def assert_idle(metrics: Metrics) -> None:
+    for lane in ("interactive", "bulk"):
+        assert count(metrics, "queue_tokens", priority=lane) == count(metrics, "queue_documents", priority=lane) == 0
+
+
+# The ways a document ends
+
+
+async def test_success_settles_a_document_with_its_own_windows_in_order() -> None:
+    windows = [window(1, 2, 3), window(4, 5, 6, 7, 8), window(9)]
+    async with started(fake()) as work:
+        outputs = await work.submit(windows)
+    for output, expected in zip(outputs, alone(*windows), strict=True):
+        np.testing.assert_array_equal(output.rows[HIDDEN], expected)
+
+
+async def test_an_engine_error_settles_the_document_with_that_error() -> None:
+    metrics = Metrics.create()
+    async with started(fake(fail_on=POISON), metrics) as work:
+        with pytest.raises(EngineFailed):
+            await work.submit([window(POISON)])
+        assert len(await work.submit([window(1)])) == 1
+    assert count(metrics, "engine_failures_total", reason="engine_failed") == 1
+
+
+async def test_a_caller_that_leaves_while_it_waits_is_dropped_before_the_engine() -> None:
+    metrics, engine = Metrics.create(), fake(hang=True)
+    async with started(engine, metrics) as work:
+        first = asyncio.create_task(work.submit([window(1)]))
+        await until(lambda: engine.batches)
+        second = asyncio.create_task(work.submit([window(2), window(3)]))
+        await until(lambda: count(metrics, "queue_tokens", priority="interactive") == 2)
+        second.cancel()
+        await asyncio.wait([second])
+        assert second.cancelled()
+        assert_idle(metrics)
+        assert count(metrics, "cancelled_total", stage="queue") == 1
+        first.cancel()
+        await asyncio.wait([first])
+    assert [batch.tokens for batch in engine.batches] == [1]
+
+
+async def test_a_batch_that_nobody_waits_for_is_stopped_in_the_engine() -> None:
+    metrics, engine = Metrics.create(), fake(hang=True)
+    async with started(engine, metrics) as work:
+        both = [asyncio.create_task(work.submit([window(1)])), asyncio.create_task(work.submit([window(2)]))]
+        await until(lambda: engine.batches)
+        await asyncio.sleep(0)
+        for task in both:
+            task.cancel()
+        await asyncio.wait(both)
+        engine.hang = False
+        assert len(await work.submit([window(3)])) == 1
+    assert count(metrics, "cancelled_total", stage="compute") >= 1
+
+
+async def test_a_batch_that_somebody_still_waits_for_goes_on() -> None:
+    engine = fake(delay_seconds=0.02)
+    async with started(engine) as work:
+        await work.submit([window(9)])
+        leaves, stays = (asyncio.create_task(work.submit([window(n)])) for n in (1, 2))
+        await until(lambda: len(engine.batches) == 2)
+        leaves.cancel()
+        assert len(await stays) == 1
+    assert [len(batch.shares) for batch in engine.batches] == [1, 2]
+
+
+async def test_a_deadline_settles_a_document_that_waits_and_one_that_is_computed() -> None:
+    metrics, engine = Metrics.create(), fake(hang=True)
+    async with started(engine, metrics) as work:
+        clock = asyncio.get_running_loop().time
+        running = asyncio.create_task(work.submit([window(1)], deadline=clock() + 0.02))
+        await until(lambda: engine.batches)
+        waiting = asyncio.create_task(work.submit([window(2)], deadline=clock() + 0.005))
+        for task in (waiting, running):
+            with pytest.raises(DeadlineExceeded):
+                await task
+        assert_idle(metrics)
+    assert count(metrics, "deadline_exceeded_total", stage="compute") == 1
+    assert count(metrics, "deadline_exceeded_total", stage="queue") == 1
+
+
+async def test_a_deadline_that_has_passed_costs_the_engine_nothing() -> None:
+    engine = fake()
+    async with started(engine) as work:
+        with pytest.raises(DeadlineExceeded):
+            await work.submit([window(1)], deadline=asyncio.get_running_loop().time() - 1)
+    assert not engine.batches
+
+
+async def test_draining_answers_what_was_admitted_and_refuses_the_rest() -> None:
+    engine = fake(delay_seconds=0.005)
+    async with started(engine, batch=BLOCK) as work:
+        admitted = [asyncio.create_task(work.submit([window(n)])) for n in range(3)]
+        await until(lambda: engine.batches)
+        drained = asyncio.create_task(work.drain())
+        await asyncio.sleep(0)
+        with pytest.raises(NotReady):
+            await work.submit([window(9)])
+        await drained
+        assert [len(await task) for task in admitted] == [1, 1, 1]
+
+
+async def test_shutdown_settles_what_runs_and_what_waits_and_stops_the_engine() -> None:
+    metrics, engine = Metrics.create(), fake(hang=True)
+    work = batcher(engine, metrics, batch=BLOCK)
+    await work.start()
+    tasks = [asyncio.create_task(work.submit([window(n)])) for n in range(3)]
+    await until(lambda: engine.batches)
+    await work.stop()
+    for task in tasks:
+        with pytest.raises(NotReady):
+            await task
+    assert len(engine.batches) == 1
+    assert_idle(metrics)
+    with pytest.raises(NotReady):
+        await work.submit([window(1)])
+
+
+async def test_before_it_is_started_work_is_refused() -> None:
+    with pytest.raises(NotReady):
+        await batcher(fake()).submit([window(1)])
+
+
+async def test_if_the_loop_itself_ends_nobody_is_left_waiting() -> None:
+    engine = fake(hang=True)
+    work = batcher(engine, batch=BLOCK)
+    await work.start()
+    tasks = [asyncio.create_task(work.submit([window(n)])) for n in range(2)]
+    await until(lambda: engine.batches)
+    assert work._loop is not None
+    work._loop.cancel()
+    for task in tasks:
+        with pytest.raises(EngineFailed):
+            await task
+    with pytest.raises(NotReady):
+        await work.submit([window(1)])
+    await work.stop()
+
+
+# Failures stay with the document at fault
+
+
+@pytest.mark.parametrize("place", range(5))
+async def test_a_poisonous_document_fails_alone(place: int) -> None:
+    engine = fake(fail_on=POISON)
+    windows = [window(n + 1, POISON if n == place else 2) for n in range(5)]
+    async with started(engine) as work:
+        results = await outcomes(work, *windows)
+    assert [isinstance(result, EngineFailed) for result in results] == [n == place for n in range(5)]
+    for n, (result, expected) in enumerate(zip(results, alone(*windows), strict=True)):
+        if n != place:
+            assert isinstance(result, Computed)
+            np.testing.assert_array_equal(result.windows[0].rows[HIDDEN], expected)
+
+
+async def test_the_other_windows_of_a_failed_document_are_not_computed() -> None:
+    engine = fake(fail_on=POISON)
+    async with started(engine, batch=BLOCK) as work:
+        with pytest.raises(EngineFailed):
+            await work.submit([window(POISON), window(2), window(3)])
+    assert len(engine.batches) == 1
+
+
+async def test_a_window_that_asks_for_nothing_fails_alone() -> None:
+    async with started(fake()) as work:
+        results = await outcomes(work, window(1), replace(window(2), rows={}))
+    assert [type(result) for result in results] == [Computed, EngineFailed]
+
+
+class Diverging(FakeEngine):
+    """Answers NaN about windows that hold the poison."""
+
+    def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+        output = super().run(batch, stop)
+        poisoned = (batch.input_ids == POISON).any(axis=1)[batch.query_blocks][batch.rows[HIDDEN] // self.block]
+        return replace(output, rows={HIDDEN: np.where(poisoned[:, None], np.nan, output.rows[HIDDEN])})
+
+
+async def test_numbers_that_are_not_finite_fail_their_document_alone() -> None:
+    metrics = Metrics.create()
+    async with started(Diverging({}, block=BLOCK), metrics) as work:
+        results = await outcomes(work, window(1), window(POISON), window(3))
+    assert [type(result) for result in results] == [Computed, EngineFailed, Computed]
+    assert count(metrics, "engine_failures_total", reason="not_finite") == 1
+
+
+class Quitting(FakeEngine):
+    """Says it was stopped though nobody stopped it."""
+
+    def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+        raise Cancelled(f"{len(batch.shares)} windows, {stop}")
+
+
+async def test_an_engine_that_stops_by_itself_leaves_nobody_waiting() -> None:
+    async with started(Quitting({}, block=BLOCK)) as work:
+        with pytest.raises(Cancelled):
+            await work.submit([window(1)])
+
+
+# Admission
+
+
+async def test_a_request_is_admitted_whole_or_refused_whole() -> None:
+    metrics, engine = Metrics.create(), fake(hang=True)
+    async with started(engine, metrics, batch=BLOCK, queue=3 * BLOCK) as work:
+        running = asyncio.create_task(work.submit([window(0)]))
+        await until(lambda: engine.batches)
+        two = asyncio.create_task(outcomes(work, window(1), window(2)))
+        await until(lambda: count(metrics, "queue_documents", priority="interactive") == 2)
+        with pytest.raises(Overloaded) as refused:
+            await outcomes(work, window(3), window(4))
+        assert refused.value.retry_after_seconds is not None
+        assert count(metrics, "queue_documents", priority="interactive") == 2
+        for task in (running, two):
+            task.cancel()
+        await asyncio.wait([running, two])
+
+
+async def test_retry_after_is_the_time_until_there_is_room() -> None:
+    engine = fake(hang=True)
+    work = Batcher(
+        engine,
+        metrics=Metrics.create(),
+        max_batch_tokens=BLOCK,
+        max_queue_tokens=2 * BLOCK,
+        seconds_per_slot=10.0,
+        clock=lambda: 0.0,
+    )
+    await work.start()
+    tasks = [asyncio.create_task(outcomes(work, window(0)))]
+    await until(lambda: engine.batches)
+    tasks.append(asyncio.create_task(outcomes(work, window(1), window(2))))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        await work.submit([window(3)])
+    assert refused.value.retry_after_seconds == 2 * BLOCK * 10.0
+    await work.stop()
+    await asyncio.wait(tasks)
+
+
+async def test_a_request_that_no_empty_queue_could_hold_is_too_long() -> None:
+    async with started(fake(), queue=64) as work:
+        with pytest.raises(DocumentTooLong, match="takes 68 token slots, the queue holds 64"):
+            await work.submit([window(length=65)])
+
+
+def test_a_queue_smaller_than_a_batch_is_refused() -> None:
+    with pytest.raises(ValueError, match="a queue of 32 tokens cannot hold one batch of 64"):
+        batcher(fake(), batch=64, queue=32)
+
+
+# Batches
+
+
+async def test_what_waits_while_the_engine_works_goes_together_next() -> None:
+    metrics, engine = Metrics.create(), fake(delay_seconds=0.02)
+    async with started(engine, metrics) as work:
+        first = asyncio.create_task(work.submit([window(1)]))
+        await until(lambda: engine.batches)
+        rest = [asyncio.create_task(work.submit([window(n, n)])) for n in range(2, 7)]
+        await asyncio.gather(first, *rest)
+    assert [len(batch.shares) for batch in engine.batches] == [1, 5]
+    assert count(metrics, "token_slots_total") == 6 * BLOCK
+    assert count(metrics, "padding_slots_total") == 6 * BLOCK - 11
+    assert count(metrics, "batch_documents_count") == 2
+    assert count(metrics, "cold_shapes_total") == 2
+
+
+async def test_no_batch_exceeds_the_budget() -> None:
+    engine = fake()
+    async with started(engine, batch=2 * BLOCK) as work:
+        await outcomes(work, *(window(length=n) for n in (1, 5, 4, 8, 3)))
+    assert all(batch.slots <= 2 * BLOCK for batch in engine.batches)
+
+
+async def test_queue_and_compute_add_up_to_the_time_in_the_batcher() -> None:
+    engine = fake(delay_seconds=0.01)
+    clock = asyncio.get_running_loop().time
+    async with started(engine, batch=BLOCK) as work:
+        began = clock()
+        first, second = await outcomes(work, window(1), window(2))
+        total = clock() - began
+    assert isinstance(first, Computed)
+    assert isinstance(second, Computed)
+    assert second.queue_seconds >= first.compute_seconds >= 0.01
+    assert second.queue_seconds + second.compute_seconds <= total
+
+
+async def test_no_documents_cost_nothing() -> None:
+    async with started(fake()) as work:
+        assert await work.submit_all([]) == []
+
+
+async def test_a_hanging_engine_shows_in_busy_seconds() -> None:
+    engine = fake(hang=True)
+    work = batcher(engine)
+    await work.start()
+    assert work.busy_seconds == 0
+    task = asyncio.create_task(work.submit([window(1)]))
+    await until(lambda: work.busy_seconds > 0)
+    await work.stop()
+    assert work.busy_seconds == 0
+    await asyncio.wait([task])
+
+
+async def test_many_callers_that_come_leave_and_fail_are_each_settled_once() -> None:
+    metrics = Metrics.create()
+    random = np.random.default_rng(0)
+    ends: list[str] = []
+
+    async def call(work: Batcher, n: int) -> None:
+        windows = [window(*random.integers(1, 9, random.integers(1, 9))) for _ in range(random.integers(1, 4))]
+        if n % 7 == 0:
+            windows.append(window(POISON))
+        deadline = asyncio.get_running_loop().time() + 0.004 if n % 5 == 0 else None
+        try:
+            outputs = await work.submit(windows, deadline=deadline, priority="bulk" if n % 2 else "interactive")
+            for output, expected in zip(outputs, alone(*windows), strict=True):
+                np.testing.assert_array_equal(output.rows[HIDDEN], expected)
+            ends.append("success")
+        except DrLongformerError as error:
+            ends.append(type(error).__name__)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+
+    async with started(fake(fail_on=POISON, delay_seconds=0.001), metrics, batch=8 * BLOCK, queue=60 * BLOCK) as work:
+        tasks = []
+        for n in range(150):
+            tasks.append(asyncio.create_task(call(work, n)))
+            if n % 3 == 0:
+                await asyncio.sleep(0.0005)
+            if n % 11 == 0:
+                tasks[n // 2].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert not work._waiting
+    assert_idle(metrics)
+    never_ran = len(tasks) - len(ends)
+    assert never_ran <= 3  # cancelled before their first step
+    assert {"success", "EngineFailed", "Overloaded"} <= set(ends)
