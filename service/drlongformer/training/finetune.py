@@ -1,0 +1,109 @@
+"""Train all heads jointly on one pretrained encoder, so that one pass of the served model answers every task.
+
+Heads that the pretrained model has (the masked-word head, a class head) go on from their weights; the others start fresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from drlongformer.bundle import HeadSpec
+from drlongformer.errors import TrainingError
+from drlongformer.model.heads import LongformerWithHeads
+from drlongformer.text.tokenizer import Tokenizer
+from drlongformer.training import sources, trained
+from drlongformer.training.corpus import DataFolder
+from drlongformer.training.dataset import Special
+from drlongformer.training.objective import losses
+from drlongformer.training.pretrain import LANGUAGE_HEAD, class_head, initialise, language_head
+from drlongformer.training.recipes import ClassSource, FinetuningRecipe, Recipe, SpanSource
+from drlongformer.training.spans import bio_labels, spans_of
+from drlongformer.training.tokenizer import served_spec
+from drlongformer.training.trainer import CHECKPOINT, Trainer
+from drlongformer.types import HIDDEN
+
+EMBEDDING_HEAD = "embedding"
+
+
+def heads_of(recipe: FinetuningRecipe, folder: DataFolder) -> tuple[HeadSpec, ...]:
+    """The heads the sources train, with the labels their training splits hold; the first of a task is its default."""
+    classes: dict[str, set[str]] = {}
+    spans: dict[str, set[str]] = {}
+    for source in recipe.sources:
+        match source:
+            case ClassSource():
+                for record in folder.records(source.set, "train"):
+                    classes.setdefault(source.head, set()).update(record["labels"])
+            case SpanSource():
+                for annotation in source.annotations:
+                    for record in folder.records(annotation.set, annotation.split):
+                        spans.setdefault(annotation.head, set()).update(span.label for span in spans_of(record))
+            case _:
+                pass
+    return (
+        language_head(),
+        *(class_head(name, tuple(sorted(labels))) for name, labels in classes.items()),
+        *(span_head(name, bio_labels(labels)) for name, labels in spans.items()),
+        embedding_head(),
+    )
+
+
+def span_head(name: str, labels: tuple[str, ...]) -> HeadSpec:
+    """A head that tags tokens."""
+    return HeadSpec(name=name, task="ner", output=name, labels=labels, global_attention="first", decoding="bio", trained=True)
+
+
+def embedding_head() -> HeadSpec:
+    """The mean of the hidden states."""
+    return HeadSpec(name=EMBEDDING_HEAD, task="embed", output=HIDDEN, pooling="mean", global_attention="first", trained=True)
+
+
+def with_heads(pretrained: Path, heads: Sequence[HeadSpec], *, dropout: float, seed: int) -> LongformerWithHeads:
+    """The pretrained encoder and heads, and fresh ones for the rest; raises TrainingError where a head's labels differ."""
+    known, known_heads = trained.load(pretrained)
+    for head in known_heads:
+        now = next((one for one in heads if one.output == head.output), head)
+        if now.labels != head.labels:
+            raise TrainingError(f"head {head.name!r} was pretrained with {len(head.labels)} other labels")
+    model = trained.build(replace(known.longformer.config, hidden_dropout_prob=dropout), heads)
+    initialise(model, seed=seed)
+    wanted = model.state_dict().keys()
+    model.load_state_dict({name: value for name, value in known.state_dict().items() if name in wanted}, strict=False)
+    return model
+
+
+def run(recipe: Recipe, *, pretrained: Path, folder: DataFolder, output: Path, resume: bool = False) -> Path:
+    """Fine-tune into `output` and return the trained folder; `resume` goes on from the last checkpoint there."""
+    finetuning, checkpoint = recipe.finetuning, output / CHECKPOINT
+    tokenizer_json = pretrained / "tokenizer.json"
+    if resume:
+        model, heads = trained.load(checkpoint)
+    else:
+        heads = heads_of(finetuning, folder)
+        model = with_heads(pretrained, heads, dropout=finetuning.dropout, seed=recipe.seed)
+    config = model.longformer.config
+    spec = served_spec(tokenizer_json)
+    reading = sources.Reading(
+        tokenizer=Tokenizer.from_file(tokenizer_json, spec=spec),
+        special=Special.of(spec),
+        language_head=LANGUAGE_HEAD,
+        masked_share=recipe.batches.masked_share,
+        max_tokens=config.max_tokens,
+        seed=recipe.seed,
+    )
+    labels = {head.name: head.labels for head in heads if head.labels}
+    weights = dict(finetuning.weights)
+    trainer = Trainer(
+        model=model,
+        batches=sources.build(finetuning, folder, labels, reading, heads=tuple(model.heads), block=config.block),
+        objective=lambda module, batch: losses(module, batch, weights=weights, temperature=finetuning.temperature),
+        recipe=finetuning.optimisation,
+        seed=recipe.seed,
+        folder=output,
+        save=lambda place: trained.save(place, model, heads, tokenizer_json.read_bytes()),
+    )
+    trainer.start(resume=resume)
+    trainer.run()
+    return checkpoint

@@ -1,0 +1,245 @@
+"""Recipes: what is trained, on which sets, how long; each is a function that returns one frozen configuration.
+
+A recipe names architecture, tokenizer, corpus, batches and optimisation; the modules beside this one do what it says.
+Everything that changes the result of a training run is here, nothing that depends on the machine but the time budgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from drlongformer.errors import TrainingError
+from drlongformer.model.longformer import LongformerConfig
+
+SHIPPED_POLICIES = ("train", "train-nc")
+"""Policies of sets that may go into a model that is shipped; the others bind or forbid derivatives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerRecipe:
+    """A byte-level BPE; words met in fewer than `min_documents` documents take no part, so rare names become no tokens."""
+
+    vocab_size: int = 12288
+    min_documents: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusRecipe:
+    """Raw text: sets read for training, sets read for held-out scores; `labelled` is the set whose classes `head` learns."""
+
+    sets: tuple[str, ...]
+    held_out: tuple[str, ...]
+    labelled: str | None = None
+    head: str | None = None
+    head_weight: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRecipe:
+    """How batches are made: at most `batch_tokens` slots each, windows of at most one of `window_tokens` tokens.
+
+    A document draws one entry of `window_tokens` (special tokens included) each epoch and is cut into equal windows.
+    """
+
+    batch_tokens: int = 8192
+    window_tokens: tuple[int, ...] = (4096, 4096, 1024, 512, 256)
+    masked_share: float = 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimisationRecipe:
+    """AdamW with linear warm-up, then linear decay to zero at `steps`, or at `seconds` of training where that comes first."""
+
+    learning_rate: float
+    steps: int
+    warmup_steps: int
+    seconds: float | None = None
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    clip_norm: float = 1.0
+    bfloat16: bool = False
+    log_steps: int = 50
+    checkpoint_seconds: float = 240.0
+    held_out_steps: int = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassSource:
+    """A set of texts with one class each; every step draws `pairs` pairs of windows that share part of a hierarchy.
+
+    code: field of a record's `meta` whose prefixes of `levels` characters are the hierarchy that embeddings learn.
+    masked_chance: how often a window is also masked and asked for the masked words, so that fill-mask is not forgotten.
+    """
+
+    head: str
+    set: str
+    code: str
+    levels: tuple[int, ...]
+    pairs: int
+    window_tokens: tuple[int, ...]
+    masked_chance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanAnnotation:
+    """One split of one set whose character spans a head learns."""
+
+    head: str
+    set: str
+    split: str = "train"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanSource:
+    """Documents with spans, `documents` of them a step; one text annotated in several sets teaches all their heads at once."""
+
+    annotations: tuple[SpanAnnotation, ...]
+    documents: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSource:
+    """Two windows of each of `documents` raw documents a step: masked words, and closeness of one document's parts."""
+
+    sets: tuple[str, ...]
+    documents: int
+    window_tokens: tuple[int, ...]
+
+
+Source = ClassSource | SpanSource | RawSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuningRecipe:
+    """All heads on one encoder: what a step draws, and what each loss weighs (`embedding` is the name of the embedding's)."""
+
+    optimisation: OptimisationRecipe
+    sources: tuple[Source, ...]
+    weights: tuple[tuple[str, float], ...]
+    dropout: float = 0.1
+    temperature: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSet:
+    """One split on which one head is scored."""
+
+    head: str
+    set: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRecipe:
+    """What is scored; splits named `test` are for the card, never for choosing."""
+
+    tests: tuple[TestSet, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One model from raw text to heads."""
+
+    name: str
+    seed: int
+    architecture: LongformerConfig
+    tokenizer: TokenizerRecipe
+    corpus: CorpusRecipe
+    batches: BatchRecipe
+    pretraining: OptimisationRecipe
+    finetuning: FinetuningRecipe
+    evaluation: EvaluationRecipe
+    policies: tuple[str, ...] = SHIPPED_POLICIES
+
+
+def mini() -> Recipe:
+    """The embedded model: 4 layers, 256 wide, 4096 tokens, trained on two CPU cores in about an hour and a half."""
+    layers, vocab_size = 4, 12288
+    return Recipe(
+        name="mini",
+        seed=20261122,
+        architecture=LongformerConfig(
+            vocab_size=vocab_size,
+            hidden_size=256,
+            num_hidden_layers=layers,
+            num_attention_heads=4,
+            intermediate_size=1024,
+            max_position_embeddings=4098,
+            attention_window=(32, 64, 256, 256),
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        ),
+        tokenizer=TokenizerRecipe(vocab_size=vocab_size),
+        corpus=CorpusRecipe(
+            sets=("leaflet_atc", "pretrain_leaflets", "pretrain_eltec", "pretrain_pamj", "pretrain_tico19"),
+            held_out=("leaflet_atc", "pretrain_leaflets", "pretrain_eltec", "pretrain_pamj"),
+            labelled="leaflet_atc",
+            head="atc",
+        ),
+        batches=BatchRecipe(batch_tokens=4096),
+        finetuning=_mini_finetuning(),
+        evaluation=_mini_evaluation(),
+        pretraining=OptimisationRecipe(learning_rate=7e-4, steps=20_000, warmup_steps=150, seconds=3240.0, bfloat16=True),
+    )
+
+
+def _mini_finetuning() -> FinetuningRecipe:
+    """Leaflets for classes and embeddings, clinical cases for entities, raw text so that words are not forgotten."""
+    return FinetuningRecipe(
+        optimisation=OptimisationRecipe(
+            learning_rate=4e-4, steps=20_000, warmup_steps=60, seconds=1500.0, bfloat16=True, log_steps=20
+        ),
+        sources=(
+            ClassSource(
+                head="atc",
+                set="leaflet_atc",
+                code="atc",
+                levels=(1, 3, 4, 5, 7),
+                pairs=3,
+                window_tokens=(4096, 1024, 1024, 512),
+                masked_chance=0.3,
+            ),
+            SpanSource(
+                annotations=(
+                    SpanAnnotation(head="temporal", set="e3c_temporal"),
+                    SpanAnnotation(head="clinical", set="e3c_clinical"),
+                ),
+                documents=2,
+            ),
+            SpanSource(
+                annotations=(SpanAnnotation(head="clinical", set="e3c_clinical", split="train_silver"),),
+                documents=1,
+            ),
+            RawSource(sets=("pretrain_pamj", "pretrain_eltec", "pretrain_leaflets"), documents=1, window_tokens=(512,)),
+        ),
+        weights=(("mlm", 0.5), ("embedding", 0.3)),
+    )
+
+
+def _mini_evaluation() -> EvaluationRecipe:
+    return EvaluationRecipe(
+        tests=(
+            TestSet(head="atc", set="leaflet_atc", split="dev"),
+            TestSet(head="atc", set="leaflet_atc", split="test"),
+            TestSet(head="temporal", set="e3c_temporal", split="test"),
+            TestSet(head="clinical", set="e3c_clinical", split="dev"),
+            TestSet(head="clinical", set="e3c_clinical", split="test"),
+            TestSet(head="embedding", set="leaflet_sts", split="dev"),
+            TestSet(head="embedding", set="leaflet_sts", split="test"),
+            TestSet(head="mlm", set="pretrain_leaflets", split="dev"),
+            TestSet(head="mlm", set="pretrain_pamj", split="dev"),
+            TestSet(head="mlm", set="pretrain_eltec", split="dev"),
+        ),
+    )
+
+
+RECIPES: Mapping[str, Callable[[], Recipe]] = {"mini": mini}
+
+
+def named(name: str) -> Recipe:
+    """The recipe of that name; raises TrainingError naming the known ones."""
+    if name not in RECIPES:
+        raise TrainingError(f"no recipe {name!r}, only {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]()

@@ -1,0 +1,112 @@
+"""A whole recipe, from a data folder to a trained and scored model; stages that are done are not done again.
+
+output/tokenizer.json  corpus/{train,held_out}/  pretrain/  finetune/       one folder a stage, each with its log
+output/trained/        the model that export turns into a bundle
+output/scores.json     output/provenance.json                               what a model card must say
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from drlongformer.training import corpus, evaluate, finetune, pretrain, tokenizer
+from drlongformer.training.corpus import DataFolder
+from drlongformer.training.recipes import ClassSource, FinetuningRecipe, RawSource, Recipe, SpanSource
+from drlongformer.training.trainer import LOG, STATE
+
+TOKENIZER = "tokenizer.json"
+CORPUS = "corpus"
+PRETRAINED = "pretrain"
+FINETUNED = "finetune"
+TRAINED = "trained"
+SCORES = "scores.json"
+PROVENANCE = "provenance.json"
+
+
+def run(recipe: Recipe, *, data: Path, output: Path) -> Path:
+    """Run every stage that is not done, and return the trained folder; an interrupted stage goes on where it stopped."""
+    folder = DataFolder(data, policies=recipe.policies)
+    output.mkdir(parents=True, exist_ok=True)
+    if not (output / TOKENIZER).exists():
+        make_tokenizer(recipe, data=data, output=output / TOKENIZER)
+    if not (output / CORPUS).exists():
+        make_corpus(recipe, data=data, tokenizer_json=output / TOKENIZER, output=output / CORPUS)
+    pretrained = pretrain.run(
+        recipe,
+        tokenizer_json=output / TOKENIZER,
+        corpus=output / CORPUS,
+        output=output / PRETRAINED,
+        resume=(output / PRETRAINED / STATE).exists(),
+    )
+    finetuned = finetune.run(
+        recipe,
+        pretrained=pretrained,
+        folder=folder,
+        output=output / FINETUNED,
+        resume=(output / FINETUNED / STATE).exists(),
+    )
+    shutil.copytree(finetuned, output / TRAINED, dirs_exist_ok=True)
+    evaluate.run(recipe.evaluation, trained_model=output / TRAINED, folder=folder, output=output / SCORES)
+    write_provenance(recipe, folder=folder, output=output)
+    return output / TRAINED
+
+
+def make_tokenizer(recipe: Recipe, *, data: Path, output: Path) -> None:
+    """Learn the recipe's tokenizer from the training splits of its corpus."""
+    folder = DataFolder(data, policies=recipe.policies)
+    learnt = tokenizer.train(lambda: _texts(folder, recipe), recipe.tokenizer)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    learnt.save(str(output))
+
+
+def make_corpus(recipe: Recipe, *, data: Path, tokenizer_json: Path, output: Path) -> None:
+    """Tokenise the recipe's training and held-out texts; the folder appears whole or not at all."""
+    folder = DataFolder(data, policies=recipe.policies)
+    known, labelled = tokenizers.Tokenizer.from_file(str(tokenizer_json)), recipe.corpus.labelled
+    labels = sorted({label for record in folder.records(labelled, "train") for label in record["labels"]}) if labelled else []
+    partial = output.with_name(f"{output.name}.partial")
+    for part, sets, split in (("train", recipe.corpus.sets, "train"), ("held_out", recipe.corpus.held_out, "dev")):
+        corpus.write(partial / part, folder.documents(sets, split, labelled=labelled), known, labels=labels)
+    partial.rename(output)
+
+
+def write_provenance(recipe: Recipe, *, folder: DataFolder, output: Path) -> None:
+    """What was read under which licence, and how far each stage went."""
+    names = sorted({*recipe.corpus.sets, *(name for name in sets_of(recipe.finetuning))})
+    content = {
+        "recipe": asdict(recipe),
+        "sets": [asdict(folder.source(name)) for name in names],
+        "stages": {stage: summary(output / stage / LOG) for stage in (PRETRAINED, FINETUNED)},
+    }
+    (output / PROVENANCE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def sets_of(recipe: FinetuningRecipe) -> Iterator[str]:
+    """Sets that fine-tuning reads."""
+    for source in recipe.sources:
+        match source:
+            case ClassSource():
+                yield source.set
+            case SpanSource():
+                yield from (annotation.set for annotation in source.annotations)
+            case RawSource():
+                yield from source.sets
+
+
+def summary(log: Path) -> dict[str, Any]:
+    """First and last entries of a log: steps, seconds, tokens, losses, and the last held-out scores where there are any."""
+    entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    losses = [entry for entry in entries if "losses" in entry]
+    held_out = [entry["held_out"] for entry in entries if "held_out" in entry]
+    return {"first": losses[0], "last": losses[-1], "held_out": held_out[-1] if held_out else None}
+
+
+def _texts(folder: DataFolder, recipe: Recipe) -> Iterator[str]:
+    return (document.text for document in folder.documents(recipe.corpus.sets, "train"))
