@@ -1,8 +1,9 @@
 """The default decoder of NER: word scores from token logits, then the best sequence of tags that is legal.
 
 A word's probability of a type is the mean over its tokens of P(B-type) + P(I-type); whether it begins an entity is what its
-first token says. Viterbi then finds the most probable sequence in which every I-type follows B-type or I-type; a type
-without a B tag may begin with I. Entities are whole words, so none is cut inside a word or a character.
+first token says. Viterbi then finds the best sequence in which every I-type follows B-type or I-type; a type without a B tag
+may begin with I. A word that is surely of a type, but inside nothing, begins: see `LEAST_SHARE`. Entities are whole words,
+so none is cut inside a word or a character.
 
 Most words of a text are safely outside every entity, and the search runs only between these. A word is safe when calling it
 O gains at least what any I-type at the next word could lose by becoming B-type, which needs nothing before it.
@@ -31,6 +32,8 @@ Scores = NDArray[np.float64]
 
 FLOOR = 1e-300
 """Keeps the logarithm of an impossible tag finite."""
+LEAST_SHARE = 0.1
+"""B has at least this share of a word's type, or a certain I after O would be answered by no entity at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +74,9 @@ def mentions(probabilities: FloatArray, encoded: Encoded, *, tags: Sequence[str]
     firsts = np.flatnonzero(np.diff(encoded.words[visible], prepend=-1))
     start, end = encoded.offsets[visible].T
     word_start, word_end = np.minimum.reduceat(start, firsts), np.maximum.reduceat(end, firsts)
-    scores = word_scores(probabilities[visible].astype(np.float64), firsts, tag_set)
+    scores, of_type = word_scores(probabilities[visible].astype(np.float64), firsts, tag_set)
     types, first, stop = _runs(best_states(np.log(scores + FLOOR)), tag_set)
-    of_run = _run_scores(scores, types, first, stop, tag_set)
+    of_run = _run_scores(of_type, types, first, stop)
     return tuple(
         Mention(label=tag_set.types[kind], start=start, end=end, score=score)
         for kind, start, end, score in zip(
@@ -82,22 +85,20 @@ def mentions(probabilities: FloatArray, encoded: Encoded, *, tags: Sequence[str]
     )
 
 
-def word_scores(probabilities: Scores, firsts: IntArray, tags: TagSet) -> Scores:
-    """Probability of each state of each word `[W, 1 + 2K]`: O, B of each type, I of each; firsts: words' first tokens."""
+def word_scores(probabilities: Scores, firsts: IntArray, tags: TagSet) -> tuple[Scores, Scores]:
+    """Each word's scores of O, B of every type and I of every type `[W, 1 + 2K]`, and its probability of each type `[W, K]`.
+
+    firsts: the first token of each word.
+    """
     means = np.add.reduceat(probabilities, firsts) / np.diff(firsts, append=len(probabilities))[:, None]  # [W, L]
-    kinds = _columns(means, tags.begin) + _columns(means, tags.inside)
+    of_type = _columns(means, tags.begin) + _columns(means, tags.inside)
     begin, inside = (_columns(probabilities[firsts], columns) for columns in (tags.begin, tags.inside))
     either = begin + inside
     share = np.divide(begin, either, out=np.full_like(either, 0.5), where=either > 0)
     free = tags.begin < 0
-    return np.concatenate(
-        [
-            _columns(means, np.array([tags.outside])),
-            kinds * np.where(free, 1.0, share),
-            kinds * np.where(free, 1.0, 1.0 - share),
-        ],
-        axis=1,
-    )
+    begins = of_type * np.where(free, 1.0, np.maximum(share, LEAST_SHARE))
+    goes_on = of_type * np.where(free, 1.0, 1.0 - share)
+    return np.concatenate([_columns(means, np.array([tags.outside])), begins, goes_on], axis=1), of_type
 
 
 def best_states(scores: Scores) -> IntArray:
@@ -162,13 +163,12 @@ def _runs(states: IntArray, tags: TagSet) -> tuple[IntArray, IntArray, IntArray]
     return types[firsts], firsts, breaks[np.searchsorted(breaks, firsts, side="right")]
 
 
-def _run_scores(scores: Scores, types: IntArray, firsts: IntArray, stops: IntArray, tags: TagSet) -> Scores:
+def _run_scores(of_type: Scores, types: IntArray, firsts: IntArray, stops: IntArray) -> Scores:
     """Mean probability of its type over the words of each run."""
-    inside = scores[:, 1 + len(tags.types) :]
-    of_type = np.where(tags.begin < 0, inside, inside + scores[:, 1 : 1 + len(tags.types)])  # [W, K]
     sizes = stops - firsts
-    words = np.arange(sizes.sum()) + np.repeat(firsts - np.cumsum(sizes) + sizes, sizes)
-    means: Scores = np.add.reduceat(of_type[words, np.repeat(types, sizes)], np.cumsum(sizes) - sizes) / sizes
+    run_starts = np.cumsum(sizes) - sizes
+    words = np.arange(sizes.sum()) + np.repeat(firsts - run_starts, sizes)
+    means: Scores = np.add.reduceat(of_type[words, np.repeat(types, sizes)], run_starts) / sizes
     return means
 
 

@@ -46,7 +46,7 @@ class Tokenizer:
         self._split = _instance(_after_spaces(content), spec) if spec.word_splitting == "words" else None
         self._masking = _instance(content, spec, mask_is_special=True)
         self._unknown = _unknown_id(content["model"], self._running)
-        self._check()
+        self._check(content["model"])
         self._reachable = self._reachable_specials()
 
     @classmethod
@@ -143,16 +143,18 @@ class Tokenizer:
         offsets = exact_spans(text, where)
         return Encoded(ids=ids, offsets=offsets, words=word_numbers(text, offsets))
 
-    def _check(self) -> None:
+    def _check(self, model: Mapping[str, Any]) -> None:
         mask_id = self._masking.token_to_id(self._spec.mask_token)
         if mask_id != self._spec.mask_id:
             raise BundleError(f"the mask string has id {mask_id} in the tokenizer, {self._spec.mask_id} in the bundle")
         absent = [number for number in sorted(_special_ids(self._spec)) if self._masking.id_to_token(number) is None]
         if absent:
             raise BundleError(f"special ids {absent} are not in the tokenizer's vocabulary of {self.vocab_size}")
+        if model.get("type") == "Unigram" and self._unknown is None:
+            raise BundleError("a Unigram vocabulary without an unknown token cannot read every text")
 
     def _reachable_specials(self) -> tuple[int, ...]:
-        """Special ids that plain text can spell, as pieces of a Unigram vocabulary."""
+        """Special ids that plain text can spell: those that are pieces of a Unigram vocabulary, for one."""
         specials = _special_ids(self._spec) - {self._unknown}
         strings = [self._masking.id_to_token(number) for number in sorted(specials)]
         spelt = {number for one in self._running.encode_batch(strings, add_special_tokens=False) for number in one.ids}
