@@ -23,7 +23,8 @@ LABEL org.opencontainers.image.title="drlongformer-service" \
       org.opencontainers.image.description="Long French clinical documents served from ONNX: fill-mask, embeddings, NER, classification" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
-RUN useradd --system --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin drlongformer
+RUN groupadd --gid 10001 drlongformer && \
+    useradd --uid 10001 --gid drlongformer --no-create-home --shell /usr/sbin/nologin drlongformer
 # The address inside the container; who reaches it is decided by what is published.
 ENV PATH=/opt/drlongformer/bin:$PATH \
     PYTHONUNBUFFERED=1 \

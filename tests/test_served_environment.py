@@ -110,6 +110,6 @@ def test_the_served_environment_has_no_torch_and_answers_every_task(environment:
             assert answer.status_code == httpx.codes.OK, answer.text
             assert answer.json()["usage"]["documents"] == 1
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        assert process.wait(timeout=60) == 0
     assert {"onnxruntime", "tokenizers", "fastapi"} <= imported(log)
     assert not imported(log) & set(NEVER_IMPORTED)
