@@ -14,19 +14,15 @@ from typing import Literal
 import pytest
 
 from drlongformer import logs
+from tests.api.logging_state import restored
 
 CANARY = "Mme-Canari"
 
 
-@pytest.fixture
-def restored() -> Iterator[None]:
-    root = logging.getLogger()
-    before, level = root.handlers, root.level
-    yield
-    root.handlers = before
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    logging.getLogger("uvicorn.access").disabled = False
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    with restored():
+        yield
 
 
 def configured(style: Literal["json", "text"] = "json") -> io.StringIO:
@@ -39,7 +35,6 @@ def fail() -> None:
     raise ValueError(CANARY)
 
 
-@pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("style", ["json", "text"])
 @pytest.mark.parametrize("name", ["drlongformer.api", "uvicorn.error", "asyncio", "somebody.else"])
 def test_an_exception_is_its_type_and_place(style: Literal["json", "text"], name: str) -> None:
@@ -54,7 +49,6 @@ def test_an_exception_is_its_type_and_place(style: Literal["json", "text"], name
     assert len(stream.getvalue().splitlines()) == 1
 
 
-@pytest.mark.usefixtures("restored")
 def test_a_json_line_has_the_listed_fields_and_no_others() -> None:
     stream = configured()
     logs.get("api").info("request", extra={"status": 200, "route": "/embed", "text": CANARY, "tokens": None})
@@ -63,14 +57,12 @@ def test_a_json_line_has_the_listed_fields_and_no_others() -> None:
     assert (line["level"], line["logger"], line["message"], line["status"]) == ("info", "drlongformer.api", "request", 200)
 
 
-@pytest.mark.usefixtures("restored")
 def test_a_text_line_is_for_people() -> None:
     stream = configured("text")
     logs.get("api").info("request", extra={"status": 200, "route": "/embed"})
     assert stream.getvalue().endswith("info    request route=/embed status=200\n")
 
 
-@pytest.mark.usefixtures("restored")
 @pytest.mark.parametrize("style", ["json", "text"])
 def test_a_message_is_its_first_line_without_control_characters(style: Literal["json", "text"]) -> None:
     stream = configured(style)
@@ -80,7 +72,6 @@ def test_a_message_is_its_first_line_without_control_characters(style: Literal["
     assert len(stream.getvalue().splitlines()) == 1
 
 
-@pytest.mark.usefixtures("restored")
 def test_what_asyncio_says_of_a_lost_exception_does_not_hold_its_message() -> None:
     stream = configured()
     loop = asyncio.new_event_loop()
@@ -94,14 +85,12 @@ def test_what_asyncio_says_of_a_lost_exception_does_not_hold_its_message() -> No
     assert CANARY not in stream.getvalue()
 
 
-@pytest.mark.usefixtures("restored")
 def test_urls_are_never_written() -> None:
     stream = configured()
     logging.getLogger("uvicorn.access").info('"GET /%s"', CANARY)
     assert stream.getvalue() == ""
 
 
-@pytest.mark.usefixtures("restored")
 def test_warnings_go_the_same_way() -> None:
     stream = configured()
     with warnings.catch_warnings():

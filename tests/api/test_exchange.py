@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import re
 from collections.abc import Iterator
 
@@ -13,13 +12,13 @@ import pytest
 from prometheus_client import generate_latest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from drlongformer import logs
 from drlongformer.api.exchange import Exchange
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import BodyGate
 from drlongformer.errors import EmptyText
 from drlongformer.serving.metrics import Metrics
 from drlongformer.settings import Limits
+from tests.api.logging_state import captured
 
 CANARY = "Mme-Canari"
 
@@ -63,15 +62,8 @@ class Frame:
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    before, level = root.handlers, root.level
-    stream = io.StringIO()
-    logs.configure(style="json", level="debug", stream=stream)
-    yield stream
-    root.handlers = before
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    logging.getLogger("uvicorn.access").disabled = False
+    with captured() as stream:
+        yield stream
 
 
 async def test_an_unexpected_error_is_a_500_and_a_line_without_its_message(lines: io.StringIO) -> None:

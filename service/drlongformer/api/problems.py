@@ -105,6 +105,12 @@ class _Kind:
         return self.words.lower().replace(" ", "-")
 
 
+_ROUTER_DETAILS: Mapping[str, str] = {
+    "Not Found": "no such route; GET /docs lists them",
+    "Method Not Allowed": "this route does not take this method; the Allow header names those it takes",
+}
+"""The router says no more than the status; we do."""
+
 _UNEXPECTED = _Kind(status=500, words="Internal error")
 
 
@@ -158,7 +164,9 @@ def _words(name: str) -> str:
 def _detail(error: Exception, kind: _Kind) -> str:
     if kind is _UNEXPECTED:
         return "the service met an unexpected error; its log names it under this instance"
-    return error.detail if isinstance(error, HTTPException) else str(error)
+    if isinstance(error, HTTPException):
+        return _ROUTER_DETAILS.get(error.detail, error.detail)
+    return str(error)
 
 
 def _fields(error: Exception) -> tuple[FieldError, ...]:

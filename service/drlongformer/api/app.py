@@ -1,0 +1,131 @@
+"""The service, put together: settings, models, pipeline, routes, middlewares, server. Read `run` first.
+
+Server (HTTP/1.1 in bounds, drain) -> Exchange (id, headers, errors, count) -> BodyGate (size, time, departure)
+    -> routes (JSON -> options) -> Pipeline
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, NoReturn
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+
+from drlongformer import __version__, logs
+from drlongformer.api import lag
+from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
+from drlongformer.api.exchange import OTHER, Exchange, count
+from drlongformer.api.lifecycle import Lifecycle
+from drlongformer.api.limits import BodyGate
+from drlongformer.api.routes import REQUESTS, Service, reading_routes, task_routes
+from drlongformer.api.security import check_exposure
+from drlongformer.api.server import DrainingServer, HttpConfig, listen
+from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.models import Models
+from drlongformer.serving.pipeline import Pipeline
+from drlongformer.serving.reading import Limits
+from drlongformer.settings import Settings
+
+logger = logs.get("app")
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop. Raises SettingsError, BundleError, UnknownModel and DeviceUnavailable before that."""
+    logs.configure(style=settings.logs.format, level=settings.logs.level)
+    check_exposure(settings.server)
+    with listen(settings.server.host, settings.server.port) as bound:
+        service = build(settings)
+        refused = partial(count, service.metrics, route=OTHER, method=OTHER, status=400, seconds=0.0)
+        server = DrainingServer(
+            HttpConfig(create_app(service), settings=settings, refused=refused),
+            lifecycle=service.lifecycle,
+            drain_seconds=settings.server.drain_seconds,
+        )
+        host, port = bound.getsockname()[:2]
+        logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+        server.run(sockets=[bound])
+
+
+def build(settings: Settings) -> Service:
+    """The objects behind the routes; bundles are verified and warmed up here."""
+    metrics, chosen, batching = Metrics.create(), settings.models, settings.batching
+    models = Models.load(
+        chosen.store,
+        chosen.names,
+        metrics=metrics,
+        defaults=chosen.defaults,
+        device=chosen.device,
+        threads=chosen.threads,
+        max_batch_tokens=batching.max_batch_tokens,
+        max_queue_tokens=batching.max_queue_tokens,
+    )
+    return assemble(models, metrics, settings)
+
+
+def assemble(models: Models, metrics: Metrics, settings: Settings) -> Service:
+    """A service over models that are loaded already."""
+    limits = Limits(max_characters=settings.limits.max_characters, max_windows=settings.limits.max_windows)
+    return Service(
+        pipeline=Pipeline(models, metrics, limits=limits),
+        models=models,
+        metrics=metrics,
+        lifecycle=Lifecycle(metrics),
+        settings=settings,
+    )
+
+
+def create_app(service: Service) -> FastAPI:
+    """The ASGI application; its lifespan starts and stops the pipeline."""
+    app = _Application(
+        title=TITLE,
+        summary=SUMMARY,
+        version=__version__,
+        lifespan=partial(_lifespan, service),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirect would be written with the Host header of the caller
+        exception_handlers={HTTPException: _pass_on},
+    )
+    app.include_router(task_routes(service))
+    app.include_router(reading_routes(service))
+    app.add_api_route("/docs", partial(_docs, app), include_in_schema=False)
+    app.add_middleware(BodyGate, limits=service.settings.limits)
+    app.add_middleware(Exchange, metrics=service.metrics, lifecycle=service.lifecycle)
+    return app
+
+
+class _Application(FastAPI):
+    """FastAPI's document, with the schemas of the bodies that are read by our own reader."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        document["components"]["schemas"] |= request_schemas(REQUESTS)
+        return document
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(service: Service, _app: FastAPI) -> AsyncIterator[None]:
+    await service.pipeline.start()
+    watcher = asyncio.create_task(lag.watch(service.metrics.event_loop_lag_seconds))
+    service.lifecycle.open()
+    try:
+        yield
+    finally:
+        service.lifecycle.drain()
+        watcher.cancel()
+        await service.pipeline.stop()
+
+
+async def _pass_on(_request: Request, error: Exception) -> NoReturn:
+    """Leave refusals of the router to `Exchange`, where all errors become answers."""
+    raise error
+
+
+async def _docs(app: FastAPI) -> HTMLResponse:
+    return HTMLResponse(page(app.openapi()))

@@ -1,0 +1,191 @@
+"""The routes: JSON to options, one call of the pipeline, the answer's body. No decision about models or texts is made here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import prometheus_client
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from drlongformer.api import answers, catalogue
+from drlongformer.api.documentation import for_reading, for_task
+from drlongformer.api.json_body import parse
+from drlongformer.api.lifecycle import Lifecycle
+from drlongformer.api.record import Record, record_of
+from drlongformer.api.schemas import (
+    ClassifyRequest,
+    CommonRequest,
+    EmbedRequest,
+    FillMaskRequest,
+    NerRequest,
+    TokenizeRequest,
+    read,
+)
+from drlongformer.errors import DeadlineExceeded, InvalidRequest
+from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.models import Models
+from drlongformer.serving.pipeline import Pipeline
+from drlongformer.serving.requests import Answer
+from drlongformer.settings import Settings
+
+_JSON_TYPE = re.compile(r"application/json(\s*;\s*charset\s*=\s*\"?utf-8\"?)?\s*", re.IGNORECASE)
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+
+B = TypeVar("B", bound=CommonRequest)
+A = TypeVar("A")
+
+
+REQUESTS: tuple[type[CommonRequest], ...] = (EmbedRequest, NerRequest, ClassifyRequest, FillMaskRequest, TokenizeRequest)
+"""Every body that the routes read."""
+
+
+class Health(BaseModel):
+    """Answer of the health routes; anything but 200 is a problem."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What the routes stand on."""
+
+    pipeline: Pipeline
+    models: Models
+    metrics: Metrics
+    lifecycle: Lifecycle
+    settings: Settings
+
+
+def task_routes(service: Service) -> APIRouter:
+    """The routes that read documents."""
+    router = APIRouter()
+    pipeline = service.pipeline
+
+    @router.post("/embed", **for_task("/embed", EmbedRequest, answers.EmbedAnswer))
+    async def embed(request: Request) -> Response:
+        """One vector for each document."""
+        call = await _read(service, request, EmbedRequest)
+        return call.reply(answers.embed, await pipeline.embed(call.body.documents, call.body.options(call.seconds)))
+
+    @router.post("/ner", **for_task("/ner", NerRequest, answers.NerAnswer))
+    async def ner(request: Request) -> Response:
+        """Entities with their exact places in the text."""
+        call = await _read(service, request, NerRequest)
+        return call.reply(answers.ner, await pipeline.ner(call.body.documents, call.body.options(call.seconds)))
+
+    @router.post("/classify", **for_task("/classify", ClassifyRequest, answers.ClassifyAnswer))
+    async def classify(request: Request) -> Response:
+        """Labels with their scores, best first."""
+        call = await _read(service, request, ClassifyRequest)
+        return call.reply(answers.classify, await pipeline.classify(call.body.documents, call.body.options(call.seconds)))
+
+    @router.post("/fill-mask", **for_task("/fill-mask", FillMaskRequest, answers.FillMaskAnswer))
+    async def fill_mask(request: Request) -> Response:
+        """Words that may stand where the text has a mask."""
+        call = await _read(service, request, FillMaskRequest)
+        return call.reply(answers.fill_mask, await pipeline.fill_mask(call.body.documents, call.body.options(call.seconds)))
+
+    @router.post("/tokenize", **for_task("/tokenize", TokenizeRequest, answers.TokenizeAnswer))
+    async def tokenize(request: Request) -> Response:
+        """The model's tokens, and the part of the text each stands for."""
+        call = await _read(service, request, TokenizeRequest)
+        return call.reply(answers.tokenize, await pipeline.tokenize(call.body.documents, call.body.common(call.seconds)))
+
+    return router
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call(Generic[B]):
+    """A request that was read: its body, and the seconds that are left for it."""
+
+    body: B
+    seconds: float
+    record: Record
+
+    def reply(self, shape: Callable[[B, Answer[A], str], BaseModel], answer: Answer[A]) -> Response:
+        """The answer's body, and into the record what headers, log and metrics tell of it."""
+        self.record.timings = answer.timings
+        self.record.tokens = answer.tokens
+        self.record.model = f"{answer.model.name}:{answer.model.version}"
+        body = shape(self.body, answer, self.record.request_id)
+        return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+async def _read(service: Service, request: Request, model: type[B]) -> _Call[B]:
+    """Everything that is checked before the pipeline sees a request; from here on the pipeline counts refusals."""
+    service.lifecycle.require_started()
+    _require_json(request)
+    record, limits = record_of(request.scope), service.settings.limits
+    allowed = _allowed_seconds(request.headers.get("x-request-timeout"), longest=limits.request_seconds)
+    body = read(model, parse(await request.body()), max_documents=limits.max_documents)
+    left = allowed - record.elapsed_seconds
+    if left <= 0:
+        raise DeadlineExceeded(f"the deadline of {allowed:g} seconds passed while the request was read")
+    record.admitted, record.documents = True, len(body.inputs)
+    return _Call(body=body, seconds=left, record=record)
+
+
+def _require_json(request: Request) -> None:
+    if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
+        raise HTTPException(415, "the body must be sent with Content-Type: application/json, in UTF-8")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HTTPException(415, "the body must be sent without Content-Encoding")
+
+
+def _allowed_seconds(asked: str | None, *, longest: float) -> float:
+    """What `X-Request-Timeout` asks for, at most the service's own limit. Raises InvalidRequest."""
+    if asked is None:
+        return longest
+    if not _SECONDS.fullmatch(asked) or not float(asked) > 0:
+        raise InvalidRequest(
+            f"X-Request-Timeout must be a number of seconds above 0, and counts up to {longest:g}",
+            location=("header", "X-Request-Timeout"),
+        )
+    return min(float(asked), longest)
+
+
+def reading_routes(service: Service) -> APIRouter:
+    """The routes that tell of the service itself."""
+    router = APIRouter()
+
+    @router.get("/models", **for_reading("Every model that is served.", catalogue.ModelList, tag="models"))
+    async def models() -> Response:
+        """The models, their versions and tasks."""
+        return _json(catalogue.summaries(service.models))
+
+    @router.get("/models/{name}", **for_reading("One model.", catalogue.ModelDetails, tag="models"))
+    async def model(name: str) -> Response:
+        """Heads, labels, mask string, limits, provenance and scores of `name` or `name:version`."""
+        found = service.models.get(name, None)
+        return _json(catalogue.details(found, service.models, service.settings.limits))
+
+    @router.get("/livez", **for_reading("The process answers and no engine hangs.", Health, tag="service"))
+    async def livez() -> Response:
+        """Whether the process should go on living."""
+        service.models.require_alive()
+        return _json(Health(status="alive"))
+
+    @router.get("/readyz", **for_reading("New requests are welcome.", Health, tag="service"))
+    @router.get("/health", **for_reading("The same as /readyz.", Health, tag="service"))
+    async def readyz() -> Response:
+        """Whether new requests should be sent here."""
+        service.lifecycle.require_ready()
+        return _json(Health(status="ready"))
+
+    @router.get("/metrics", **for_reading("Prometheus' text format.", tag="service"))
+    async def metrics() -> Response:
+        """Every counter, gauge and histogram."""
+        text = prometheus_client.generate_latest(service.metrics.registry)
+        return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _json(body: BaseModel) -> Response:
+    return Response(body.model_dump_json(), media_type="application/json")

@@ -1,0 +1,209 @@
+"""The command line: reads settings, builds objects, calls one method; what the commands do lives in the modules they call.
+
+Errors of our own tree are one sentence and exit code 1, never a traceback. Imports stand inside the commands: `serve` must run
+where torch is not installed, and `--help` must not wait for it where it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from importlib import util
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from drlongformer import __version__, settings
+from drlongformer.errors import BundleError, CheckpointError, DrLongformerError
+from drlongformer.types import TASKS, Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Serve long French clinical documents from ONNX, and make the models that are served.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models = typer.Typer(help="The bundles of a store.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def told(command: Callable[P, T]) -> Callable[P, T]:
+    """A command whose errors of our own are told in one sentence, with exit code 1."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except DrLongformerError as error:
+            err.print(f"[bold red]Error:[/] {_plain(error)}", soft_wrap=True, highlight=False)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def _plain(error: DrLongformerError) -> str:
+    """The error as text: brackets in it are no markup."""
+    return str(error).replace("[", r"\[")
+
+
+@app.callback(invoke_without_command=True)
+def version(*, show: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
+    """Serve long French clinical documents from ONNX, and make the models that are served."""
+    if show:
+        out.print(__version__)
+        raise typer.Exit
+
+
+Store = Annotated[Path, typer.Option(help="Folder with the bundles.")]
+
+
+@app.command()
+@told
+def serve(  # noqa: PLR0913 - one parameter a flag
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port.")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder with the bundles.")] = None,
+    model: Annotated[list[str] | None, typer.Option(metavar="NAME[:VERSION]", help="Bundle to serve; all by default.")] = None,
+    default: Annotated[
+        list[str] | None, typer.Option(metavar="TASK=NAME", help="Bundle that answers a task when a request names none.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="cpu|cuda[:i]", help="Device that computes.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the engine; 0 takes every core.")] = None,
+    insecure_no_keys: Annotated[
+        bool | None, typer.Option("--insecure-no-keys", help="Listen beyond loopback although nobody is asked for a key.")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(metavar="json|text", help="Form of the log lines.")] = None,
+) -> None:
+    """Serve bundles over HTTP; every other setting comes from DRLONGFORMER_... variables."""
+    from drlongformer.api.app import run  # noqa: PLC0415
+
+    run(
+        settings.load(
+            {
+                "server": _given(host=host, port=port, insecure_no_keys=insecure_no_keys),
+                "models": _given(
+                    store=store,
+                    names=tuple(model) if model else None,
+                    defaults=_pairs(default) if default else None,
+                    device=device,
+                    threads=threads,
+                ),
+                "logs": _given(format=log_format),
+            }
+        )
+    )
+
+
+def _given(**flags: Any) -> dict[str, Any]:
+    """The flags that were used; the others leave the setting to the environment."""
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _pairs(defaults: list[str]) -> dict[str, str]:
+    pairs = dict(pair.partition("=")[::2] for pair in defaults)
+    if not all(pairs.values()):
+        raise settings.SettingsError("--default is written TASK=NAME")
+    return pairs
+
+
+@app.command()
+@told
+def doctor() -> None:
+    """Tell what is installed, which device is used and why; exit code 1 if the service could not start."""
+    from drlongformer import doctor as examination  # noqa: PLC0415
+
+    table = Table("what", "found", box=None)
+    for finding in examination.findings(settings.load()):
+        table.add_row(finding.what, finding.found)
+    out.print(table)
+    for sentence in examination.models(settings.load()):
+        out.print(sentence, soft_wrap=True, highlight=False)
+
+
+@app.command("import")
+@told
+def import_(
+    source: Annotated[str, typer.Argument(help="A Hub id, such as abazoge/DrLongformer, or a folder of Hugging Face's form.")],
+    *,
+    name: Annotated[str, typer.Option(help="Name of the bundle.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Task to serve; all that the checkpoint has by default.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights; what the model card says by default.")] = None,
+    store: Store = Path("model_store"),
+) -> None:
+    """Export a checkpoint to ONNX, prove it equal, write it as a bundle."""
+    _needs_training_packages()
+    from drlongformer.model.importing import import_model  # noqa: PLC0415
+
+    with out.status("importing") as status:
+
+        def report(step: str) -> None:
+            status.update(step)
+            out.log(step)
+
+        folder = import_model(
+            source, name=name, store=store, revision=revision, tasks=_tasks(task), licence=licence, report=report
+        )
+    out.print(f"written: {folder}")
+
+
+def _tasks(names: list[str] | None) -> list[Task] | None:
+    unknown = sorted(set(names or ()) - set(TASKS))
+    if unknown:
+        raise settings.SettingsError(f"no such task: {', '.join(unknown)}; there are {', '.join(TASKS)}")
+    return [task for task in TASKS if task in names] if names else None
+
+
+def _needs_training_packages() -> None:
+    if util.find_spec("torch") is None:
+        raise CheckpointError("this needs torch: install the package with its `train` extra, under constraints.txt")
+
+
+@models.command("list")
+@told
+def list_models(*, store: Store = Path("model_store")) -> None:
+    """List the bundles of a store."""
+    from drlongformer import bundle  # noqa: PLC0415
+
+    table = Table("name", "version", "tasks", "served", "description", box=None)
+    for name in bundle.names(store):
+        served = bundle.find(store, name)
+        for version in bundle.versions(store, name):
+            found = bundle.load(store / name / str(version))
+            mark = "yes" if found.folder == served else ""
+            table.add_row(name, str(version), ", ".join(found.tasks), mark, found.manifest.description)
+    out.print(table)
+
+
+@models.command("verify")
+@told
+def verify_models(
+    name: Annotated[str | None, typer.Argument(help="One model; all of them by default.")] = None,
+    *,
+    store: Store = Path("model_store"),
+) -> None:
+    """Check every file of every version against its hash; exit code 1 if one is not whole."""
+    from drlongformer import bundle  # noqa: PLC0415
+
+    broken = 0
+    for each in [name] if name else bundle.names(store):
+        bundle.find(store, each)
+        for version in bundle.versions(store, each):
+            try:
+                bundle.verify(store / each / str(version))
+                out.print(f"{each}:{version} is whole")
+            except BundleError as error:
+                broken += 1
+                err.print(f"{each}:{version} is not whole: {_plain(error)}", soft_wrap=True, highlight=False)
+    if broken:
+        raise typer.Exit(1)

@@ -1,0 +1,57 @@
+"""What is installed, and whether every bundle that would be served computes on the device that was asked for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+
+from drlongformer import __version__, bundle
+from drlongformer.errors import BundleError
+from drlongformer.serving.engine import OnnxEngine, available_cpus
+from drlongformer.settings import Settings
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "fastapi", "uvicorn", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked for."""
+
+    what: str
+    found: str
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """The installation, without touching a device."""
+    yield Finding(what="drlongformer-service", found=__version__)
+    yield Finding(what="Python", found=platform.python_version())
+    for name in PACKAGES:
+        yield Finding(what=name, found=_version(name))
+    yield Finding(what="CPUs for this process", found=str(available_cpus()))
+    store = settings.models.store
+    yield Finding(what="store", found=f"{store}: {', '.join(bundle.names(store)) or 'no bundle'}")
+
+
+def models(settings: Settings) -> Iterator[str]:
+    """One sentence for each bundle, once it is verified and loaded. Raises BundleError, UnknownModel, DeviceUnavailable."""
+    chosen = settings.models
+    served = chosen.names or bundle.names(chosen.store)
+    if not served:
+        raise BundleError(f"{chosen.store} holds no bundle, so there is nothing to serve")
+    for name in served:
+        wanted, _, version = name.partition(":")
+        verified = bundle.load(bundle.find(chosen.store, wanted, int(version) if version else None))
+        engine = OnnxEngine(verified, chosen.device, chosen.threads or None)
+        yield (
+            f"{wanted}:{verified.manifest.version} is whole and computes on {engine.device} in {engine.precision} "
+            f"({engine.provider}), because DRLONGFORMER_MODELS__DEVICE or its default says {chosen.device}"
+        )
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
