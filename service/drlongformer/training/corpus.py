@@ -119,7 +119,14 @@ class Corpus:
         return ids
 
 
-def write(folder: Path, documents: Iterable[RawDocument], tokenizer: Tokenizer, *, labels: Sequence[str] = ()) -> Corpus:
+def write(
+    folder: Path,
+    documents: Iterable[RawDocument],
+    tokenizer: Tokenizer,
+    *,
+    labels: Sequence[str] = (),
+    shard_tokens: int = SHARD_TOKENS,
+) -> Corpus:
     """Tokenise documents into shards and read the result back; texts without a single token are left out."""
     folder.mkdir(parents=True, exist_ok=True)
     number = {label: index for index, label in enumerate(labels)}
@@ -127,7 +134,7 @@ def write(folder: Path, documents: Iterable[RawDocument], tokenizer: Tokenizer, 
     shard, filled = 0, 0
     file = (folder / _shard_name(shard)).open("wb")
     for document, ids in _encoded(documents, tokenizer):
-        if filled and filled + len(ids) > SHARD_TOKENS:
+        if filled and filled + len(ids) > shard_tokens:
             file.close()
             shard, filled = shard + 1, 0
             file = (folder / _shard_name(shard)).open("wb")

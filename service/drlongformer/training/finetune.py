@@ -21,7 +21,7 @@ from drlongformer.training.pretrain import LANGUAGE_HEAD, class_head, initialise
 from drlongformer.training.recipes import ClassSource, FinetuningRecipe, Recipe, SpanSource
 from drlongformer.training.spans import bio_labels, spans_of
 from drlongformer.training.tokenizer import served_spec
-from drlongformer.training.trainer import CHECKPOINT, Trainer
+from drlongformer.training.trainer import CHECKPOINT, Trainer, check_start
 from drlongformer.types import HIDDEN
 
 EMBEDDING_HEAD = "embedding"
@@ -76,6 +76,7 @@ def with_heads(pretrained: Path, heads: Sequence[HeadSpec], *, dropout: float, s
 
 def run(recipe: Recipe, *, pretrained: Path, folder: DataFolder, output: Path, resume: bool = False) -> Path:
     """Fine-tune into `output` and return the trained folder; `resume` goes on from the last checkpoint there."""
+    check_start(output, resume=resume)
     finetuning, checkpoint = recipe.finetuning, output / CHECKPOINT
     tokenizer_json = pretrained / "tokenizer.json"
     if resume:
@@ -104,6 +105,7 @@ def run(recipe: Recipe, *, pretrained: Path, folder: DataFolder, output: Path, r
         folder=output,
         save=lambda place: trained.save(place, model, heads, tokenizer_json.read_bytes()),
     )
-    trainer.start(resume=resume)
+    if resume:
+        trainer.resume()
     trainer.run()
     return checkpoint

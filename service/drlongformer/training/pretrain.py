@@ -23,7 +23,7 @@ from drlongformer.training.inference import held_out_scores
 from drlongformer.training.objective import losses
 from drlongformer.training.recipes import Recipe
 from drlongformer.training.tokenizer import served_spec
-from drlongformer.training.trainer import CHECKPOINT, Trainer
+from drlongformer.training.trainer import CHECKPOINT, Trainer, check_start
 
 INITIAL_DEVIATION = 0.02
 LOCAL_SHARPNESS = 2.0
@@ -113,6 +113,7 @@ def class_head(name: str, labels: tuple[str, ...]) -> HeadSpec:
 
 def run(recipe: Recipe, *, tokenizer_json: Path, corpus: Path, output: Path, resume: bool = False) -> Path:
     """Pretrain into `output` and return the checkpoint's folder; `resume` goes on from the last checkpoint there."""
+    check_start(output, resume=resume)
     spec = served_spec(tokenizer_json)
     if spec.mask_id >= recipe.architecture.vocab_size:
         raise TrainingError(f"mask id {spec.mask_id} but {recipe.architecture.vocab_size} rows of embeddings")
@@ -136,7 +137,8 @@ def run(recipe: Recipe, *, tokenizer_json: Path, corpus: Path, output: Path, res
         save=lambda folder: trained.save(folder, model, heads, tokenizer_json.read_bytes()),
         held_out=lambda: held_out_scores(model, held_out_batches, HELD_OUT_BATCHES),
     )
-    trainer.start(resume=resume)
+    if resume:
+        trainer.resume()
     trainer.run()
     return checkpoint
 

@@ -7,6 +7,7 @@ it had not stopped. The schedule follows the step number, or the seconds trained
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -47,9 +48,20 @@ def schedule(progress: Progress, recipe: OptimisationRecipe) -> float:
     return min(1.0, (progress.step + 1) / recipe.warmup_steps) * max(0.0, 1.0 - done)
 
 
+def has_run(folder: Path) -> bool:
+    """Whether there is a checkpoint to go on from."""
+    return (folder / CHECKPOINT / STATE).is_file()
+
+
+def check_start(folder: Path, *, resume: bool) -> None:
+    """Raise TrainingError where a fresh run would overwrite another, or where there is nothing to resume."""
+    if resume != has_run(folder):
+        raise TrainingError(f"{folder.name} holds {'no run to resume' if resume else 'a run already'}")
+
+
 @dataclass(slots=True, kw_only=True)
 class Trainer:
-    """One run in `folder`: `checkpoint/` is written by `save`, `trainer.pt` and the log by the loop."""
+    """One run in `folder`: the log, and `checkpoint/` with what `save` writes and the state of the loop."""
 
     model: LongformerWithHeads
     batches: Batches
@@ -71,16 +83,9 @@ class Trainer:
             eps=self.recipe.eps,
         )
 
-    def start(self, *, resume: bool) -> None:
-        """Begin, or take optimiser and progress of the last checkpoint, whose weights the model must already hold.
-
-        Raises TrainingError where a fresh run would overwrite another, or where there is nothing to resume.
-        """
-        if resume != (self.folder / STATE).exists():
-            raise TrainingError(f"{self.folder} holds {'no' if resume else 'a'} run already; resume is {resume}")
-        if not resume:
-            return
-        state = torch.load(self.folder / STATE, weights_only=True)
+    def resume(self) -> None:
+        """Take optimiser and progress of the last checkpoint, whose weights the model must already hold."""
+        state = torch.load(self.folder / CHECKPOINT / STATE, weights_only=True)
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
 
@@ -107,11 +112,17 @@ class Trainer:
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Write weights and state; each file appears whole or not at all."""
-        self.save(self.folder / CHECKPOINT)
+        """Write weights and state beside the last checkpoint, then put them in its place, both or neither."""
+        place = self.folder / CHECKPOINT
+        partial, old = place.with_suffix(".partial"), place.with_suffix(".old")
+        shutil.rmtree(partial, ignore_errors=True)
+        self.save(partial)
         state = {"optimiser": self.optimiser.state_dict(), "progress": asdict(self.progress)}
-        torch.save(state, self.folder / f"{STATE}.partial")
-        (self.folder / f"{STATE}.partial").replace(self.folder / STATE)
+        torch.save(state, partial / STATE)
+        if place.exists():
+            place.rename(old)
+        partial.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
 
     def _step(self) -> dict[str, float]:
         recipe, progress = self.recipe, self.progress

@@ -19,7 +19,7 @@ import tokenizers
 from drlongformer.training import corpus, evaluate, finetune, pretrain, tokenizer
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.recipes import ClassSource, FinetuningRecipe, RawSource, Recipe, SpanSource
-from drlongformer.training.trainer import LOG, STATE
+from drlongformer.training.trainer import LOG, STATE, has_run
 
 TOKENIZER = "tokenizer.json"
 CORPUS = "corpus"
@@ -43,16 +43,16 @@ def run(recipe: Recipe, *, data: Path, output: Path) -> Path:
         tokenizer_json=output / TOKENIZER,
         corpus=output / CORPUS,
         output=output / PRETRAINED,
-        resume=(output / PRETRAINED / STATE).exists(),
+        resume=has_run(output / PRETRAINED),
     )
     finetuned = finetune.run(
         recipe,
         pretrained=pretrained,
         folder=folder,
         output=output / FINETUNED,
-        resume=(output / FINETUNED / STATE).exists(),
+        resume=has_run(output / FINETUNED),
     )
-    shutil.copytree(finetuned, output / TRAINED, dirs_exist_ok=True)
+    shutil.copytree(finetuned, output / TRAINED, dirs_exist_ok=True, ignore=shutil.ignore_patterns(STATE))
     evaluate.run(recipe.evaluation, trained_model=output / TRAINED, folder=folder, output=output / SCORES)
     write_provenance(recipe, folder=folder, output=output)
     return output / TRAINED

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from drlongformer.errors import TrainingError
+from drlongformer.training import trained
+from tests.training import models, served
+
+
+def saved(folder: Path) -> Path:
+    trained.save(folder, models.model(), models.HEADS, served.tokenizer_json().encode())
+    return folder
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    model, heads = trained.load(saved(tmp_path))
+    assert heads == models.HEADS
+    expected = models.model().state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+    assert model.longformer.config == models.model().longformer.config
+
+
+def test_the_decoder_stays_tied_to_the_word_embeddings(tmp_path: Path) -> None:
+    model, _ = trained.load(saved(tmp_path))
+    assert model.get_parameter("heads.mlm.decoder.weight") is model.longformer.embeddings.word_embeddings.weight
+
+
+def test_transformers_loads_every_weight_and_the_tokenizer(tmp_path: Path) -> None:
+    saved(tmp_path)
+    theirs, found = transformers.LongformerForMaskedLM.from_pretrained(tmp_path, output_loading_info=True)
+    assert not found["missing_keys"]
+    assert not found["unexpected_keys"]
+    assert torch.equal(theirs.lm_head.bias, models.model().get_parameter("heads.mlm.bias"))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer.mask_token_id == 399
+    text = "Le cœur bat."
+    (encoded,) = served.tokenizer().encode_batch([text])
+    assert tokenizer(text)["input_ids"] == [0, *encoded.ids.tolist(), 2]
+    assert tokenizer.model_max_length == 62
+
+
+def test_a_missing_weight_is_refused(tmp_path: Path) -> None:
+    weights = load_file(saved(tmp_path) / "heads.safetensors")
+    weights.pop("atc.dense.bias")
+    save_file(weights, tmp_path / "heads.safetensors")
+    with pytest.raises(TrainingError, match="1 weights missing, 0 unknown"):
+        trained.load(tmp_path)
+
+
+def test_a_task_without_a_head_is_refused() -> None:
+    known = models.HEADS[1]
+    with pytest.raises(TrainingError, match="'similarity'"):
+        trained.build(models.model().longformer.config, (known.model_copy(update={"task": "similarity"}),))
+
+
+def test_heads_are_described_as_the_bundle_describes_them(tmp_path: Path) -> None:
+    described = json.loads((saved(tmp_path) / "heads.json").read_text(encoding="utf-8"))
+    assert [head["name"] for head in described] == ["mlm", "atc", "temporal", "embedding"]
+    assert {head["global_attention"] for head in described} == {"first"}

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drlongformer.errors import TrainingError
+from drlongformer.training import commands, evaluate, recipes, trained, whole
+from drlongformer.training.inference import answer
+from drlongformer.types import WindowInput
+from tests.training import models, served, tiny
+
+
+def test_a_whole_recipe_ends_with_a_scored_model_and_its_provenance(tmp_path: Path) -> None:
+    data, output = tiny.data_folder(tmp_path / "data"), tmp_path / "run"
+    folder = whole.run(tiny.recipe(), data=data, output=output)
+    model, heads = trained.load(folder)
+    assert sorted(model.heads) == ["atc", "clinical", "mlm", "temporal"]
+    assert [head.task for head in heads] == ["fill-mask", "classify", "ner", "ner", "embed"]
+    scores = json.loads((output / "scores.json").read_text(encoding="utf-8"))
+    assert scores["leaflets/dev/atc"]["micro"]["support"] == 4
+    assert scores["temporal/test/temporal"]["micro"]["support"] == 4
+    assert -1.0 <= scores["pairs/dev/embedding"]["spearman"] <= 1.0
+    assert scores["raw/dev/mlm"]["up_to_256"]["perplexity"] > 1.0
+    provenance = json.loads((output / "provenance.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in provenance["sets"]] == ["clinical", "leaflets", "raw", "temporal"]
+    assert provenance["stages"]["finetune"]["last"]["step"] == 4
+    before = (folder / "model.safetensors").read_bytes()
+    whole.run(tiny.recipe(), data=data, output=output)
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_windows_past_the_model_are_read_through_overlapping_ones(tmp_path: Path) -> None:
+    trained.save(tmp_path, models.model(), models.HEADS, _tokenizer_json())
+    subject = evaluate.Subject.load(tmp_path)
+    (encoded,) = subject.tokenizer.encode_batch([" ".join([tiny.CASE] * 4)])
+    assert len(subject.windows(encoded)) > 1
+    vectors = evaluate.embeddings(subject, subject.heads["embedding"], [tiny.CASE, " ".join([tiny.CASE] * 4)])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1.0, abs=1e-5)
+    assert evaluate.classes(subject, subject.heads["atc"], [" ".join([tiny.CASE] * 4)])[0] in ("C", "N")
+    (found,) = evaluate.entities(subject, subject.heads["temporal"], [" ".join([tiny.CASE] * 4)])
+    assert all(span.label == "X" for span in found)
+
+
+def test_answers_do_not_depend_on_how_windows_are_grouped() -> None:
+    random = np.random.default_rng(0)
+    windows = [
+        WindowInput(ids=random.integers(4, 399, length), global_slots=(0,), rows={"atc": np.zeros(1, dtype=np.int64)})
+        for length in (3, 30, 11, 7)
+    ]
+    model = models.model()
+    together, apart = answer(model, windows), answer(model, windows, batch_tokens=4)
+    for one, other in zip(together, apart, strict=True):
+        assert one.rows["atc"] == pytest.approx(other.rows["atc"], abs=1e-5)
+
+
+def test_the_shipped_recipe_reads_only_sets_that_may_be_shipped() -> None:
+    recipe = recipes.mini()
+    assert recipe.policies == ("train", "train-nc")
+    assert recipe.architecture.max_tokens == 4096
+    assert max(recipe.batches.window_tokens) == 4096
+    assert commands.recipes().keys() == recipes.RECIPES.keys()
+
+
+def test_an_unknown_recipe_is_told() -> None:
+    with pytest.raises(TrainingError, match="no recipe 'maxi', only mini"):
+        recipes.named("maxi")
+
+
+def _tokenizer_json() -> bytes:
+    return served.tokenizer_json().encode()
