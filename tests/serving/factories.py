@@ -62,6 +62,6 @@ async def started(
         await it.stop()
 
 
-def count(metrics: Metrics, name: str, **labels: str) -> float:
+def count(metrics: Metrics, name: str, /, **labels: str) -> float:
     """The value of a sample; 0 where nothing was counted yet."""
     return metrics.registry.get_sample_value(f"drlongformer_{name}", labels) or 0.0

@@ -138,6 +138,7 @@ class Batcher:
         """Begin to take work."""
         self._refusal = None
         self._loop = asyncio.create_task(self._serve(), name="batcher")
+        self._loop.add_done_callback(self._end)
 
     async def drain(self) -> None:
         """Refuse new work and finish what was admitted."""
@@ -242,24 +243,26 @@ class Batcher:
     # The loop
 
     async def _serve(self) -> None:
-        """Batch after batch, until closed and empty; whatever ends it, nobody is left waiting."""
-        try:
-            while self._queue or self._refusal is None:
-                taken = self._queue.take(max_slots=self._max_batch_slots, max_values=MAX_BATCH_VALUES, now=self._clock())
-                self._observe_queue()
-                self._give_up(
-                    {ticket.document for ticket in taken.expired},
-                    DeadlineExceeded("the deadline passed while the document waited"),
-                )
-                if taken.batch:
-                    await self._compute(taken.batch)
-                else:
-                    self._wake.clear()
-                    await self._wake.wait()
-        finally:
-            self._broken = self._refusal is None
-            self._refusal = self._refusal or "the batching loop has ended"
-            self._give_up(list(self._waiting), EngineFailed("the batching loop ended before this document was computed"))
+        """Batch after batch, until closed and empty."""
+        while self._queue or self._refusal is None:
+            taken = self._queue.take(max_slots=self._max_batch_slots, max_values=MAX_BATCH_VALUES, now=self._clock())
+            self._observe_queue()
+            self._give_up(
+                {ticket.document for ticket in taken.expired},
+                DeadlineExceeded("the deadline passed while the document waited"),
+            )
+            if taken.batch:
+                await self._compute(taken.batch)
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _end(self, loop: asyncio.Task[None]) -> None:
+        """Whatever ended the loop, nobody is left waiting."""
+        if self._refusal is None:
+            self._broken, self._refusal = True, "the batching loop has ended"
+            logger.error("the batching loop ended by itself", exc_info=None if loop.cancelled() else loop.exception())
+        self._give_up(list(self._waiting), EngineFailed("the batching loop ended before this document was computed"))
 
     async def _compute(self, tickets: tuple[Ticket, ...]) -> None:
         """Compute a batch; one that fails is halved until the document at fault stands alone."""

@@ -106,7 +106,8 @@ class OnnxEngine:
         except Exception as error:
             if stop is not None and stop.is_set():
                 raise Cancelled("the batch was stopped: nobody waits for it") from error
-            logger.exception("onnxruntime failed on a batch of %d windows, %d slots", len(batch.shares), batch.slots)
+            told = str(error)  # our logs write no exception's message; this one names nodes and shapes, no text
+            logger.exception("onnxruntime failed on %d windows in %d slots: %s", len(batch.shares), batch.slots, told)
             raise EngineFailed(f"the engine failed on a batch of {len(batch.shares)} windows, {batch.slots} slots") from error
         return EngineOutput(rows=dict(zip(self.heads, rows, strict=True)), segment_sums=sums)
 
