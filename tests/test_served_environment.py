@@ -26,6 +26,7 @@ UNREACHABLE = (
 )
 NEVER_INSTALLED = ("torch", "transformers", "onnx", "onnxscript", "safetensors")
 NEVER_IMPORTED = (*NEVER_INSTALLED, "huggingface_hub")  # tokenizers depends on the latter
+NOT_INHERITED = ("PYTHON", "DRLONGFORMER_", "ORT_", "XDG_", "CI")  # ONNX Runtime does not report where it sees CI
 START_SECONDS = 60.0
 
 
@@ -49,16 +50,16 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(environment: Path, log: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
+def serving(environment: Path, log: Path, home: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """The installed command serving the embedded model; every module it imports is named in the log."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "DRLONGFORMER_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [environment / "bin" / "drlongformer", "serve", "--port", port, "--store", STORE],
-            env=inherited | {"PYTHONPROFILEIMPORTTIME": "1"},
+            env=inherited | {"PYTHONPROFILEIMPORTTIME": "1", "HOME": str(home)},
             cwd=log.parent,
             stderr=stderr,
         )
@@ -93,16 +94,19 @@ def imported(log: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_served_environment_has_no_torch_and_answers_every_task(environment: Path, tmp_path: Path) -> None:
+def test_the_served_environment_answers_every_task_without_torch_and_reports_to_nobody(
+    environment: Path, tmp_path: Path
+) -> None:
     present = "import importlib.util, sys; print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name)))"
     found = subprocess.run(
         [environment / "bin" / "python", "-c", present, *NEVER_INSTALLED], capture_output=True, text=True, check=True
     )
     assert found.stdout.split() == []
 
-    log = tmp_path / "stderr.log"
+    log, home = tmp_path / "stderr.log", tmp_path / "home"
+    home.mkdir()
     texts = {"fill-mask": "Le patient prend un <mask> par jour."}
-    with serving(environment, log) as (client, process):
+    with serving(environment, log, home) as (client, process):
         for task in ("embed", "classify", "ner", "fill-mask"):
             answer = client.post(
                 f"/{task}", json={"inputs": texts.get(task, "Patient de 62 ans, douleur thoracique depuis 3 jours.")}
@@ -113,3 +117,5 @@ def test_the_served_environment_has_no_torch_and_answers_every_task(environment:
         assert process.wait(timeout=60) == 0
     assert {"onnxruntime", "tokenizers", "fastapi"} <= imported(log)
     assert not imported(log) & set(NEVER_IMPORTED)
+    # ONNX Runtime's reports to its makers begin with an identifier in the home folder.
+    assert list(home.rglob("*")) == []
