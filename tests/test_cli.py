@@ -15,6 +15,8 @@ from drlongformer.cli import app
 from tests.api import bundles
 from tests.api.logging_state import restored
 
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the train extra")
+
 
 @pytest.fixture(autouse=True)
 def logging_restored() -> Iterator[None]:
@@ -108,7 +110,7 @@ def test_doctor_tells_what_is_installed_and_what_is_missing(monkeypatch: pytest.
     assert "onnxruntime" in result.stdout
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs the train extra")
+@needs_torch
 def test_import_tells_what_is_wrong_with_a_source(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     sentence = told(run("import", str(tmp_path / "empty"), "--name", "x", "--store", str(tmp_path / "store")))
@@ -118,3 +120,22 @@ def test_import_tells_what_is_wrong_with_a_source(tmp_path: Path) -> None:
 
 def test_import_refuses_a_task_that_does_not_exist(tmp_path: Path) -> None:
     assert "no such task: translate" in told(run("import", "x", "--name", "x", "--task", "translate", "--store", str(tmp_path)))
+
+
+@needs_torch
+def test_recipes_are_listed() -> None:
+    assert "mini" in run("train", "recipes").stdout
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("tokenizer", "nobody", "--data", "{folder}", "--output", "{folder}/t.json"), "nobody"),
+        (("tokenizer", "mini", "--data", "{folder}", "--output", "{folder}/t.json"), "MANIFEST.json"),
+        (("run", "mini", "--data", "{folder}", "--output", "{folder}/out"), "MANIFEST.json"),
+        (("evaluate", "mini", "--model", "{folder}", "--data", "{folder}", "--output", "{folder}/s.json"), "MANIFEST.json"),
+    ],
+)
+def test_training_tells_what_is_missing(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+    assert sentence in told(run("train", *(argument.format(folder=tmp_path) for argument in arguments)))

@@ -10,13 +10,14 @@ import functools
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from drlongformer import __version__, settings
+from drlongformer import __version__, logs, settings
 from drlongformer.errors import BundleError, CheckpointError, DrLongformerError
 from drlongformer.types import TASKS, Task
 
@@ -30,7 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 models = typer.Typer(help="The bundles of a store.", no_args_is_help=True)
+train = typer.Typer(help="Make a model: a recipe as a whole, or stage by stage.", no_args_is_help=True)
 app.add_typer(models, name="models")
+app.add_typer(train, name="train")
 
 out = Console()
 err = Console(stderr=True)
@@ -207,3 +210,103 @@ def verify_models(
                 err.print(f"{each}:{version} is not whole: {_plain(error)}", soft_wrap=True, highlight=False)
     if broken:
         raise typer.Exit(1)
+
+
+Recipe = Annotated[str, typer.Argument(help="Name of a recipe; `train recipes` lists them.")]
+Data = Annotated[Path, typer.Option(help="Data folder with its MANIFEST.json.")]
+Output = Annotated[Path, typer.Option(help="What is written.")]
+Seconds = Annotated[float | None, typer.Option(help="Time budget; the recipe's by default.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")]
+
+
+@train.command("recipes")
+@told
+def train_recipes() -> None:
+    """List the recipes and what each makes."""
+    table = Table("recipe", "what it makes", box=None)
+    for name, meaning in _commands().recipes().items():
+        table.add_row(name, meaning)
+    out.print(table)
+
+
+@train.command("run")
+@told
+def train_run(recipe: Recipe, *, data: Data, output: Output) -> None:
+    """Run a whole recipe, or what is left of it."""
+    out.print(f"trained: {_commands().recipe(recipe, data=data, output=output)}")
+
+
+@train.command("tokenizer")
+@told
+def train_tokenizer(
+    recipe: Recipe,
+    *,
+    data: Data,
+    output: Output,
+    min_documents: Annotated[int | None, typer.Option(help="Words met in fewer documents take no part.")] = None,
+    vocab_size: Annotated[int | None, typer.Option(help="Tokens; the recipe's by default.")] = None,
+) -> None:
+    """Learn a recipe's tokenizer."""
+    written = _commands().tokenizer(recipe, data=data, output=output, min_documents=min_documents, vocab_size=vocab_size)
+    out.print(f"written: {written}")
+
+
+@train.command("corpus")
+@told
+def train_corpus(
+    recipe: Recipe, *, data: Data, tokenizer: Annotated[Path, typer.Option(help="A tokenizer.json.")], output: Output
+) -> None:
+    """Tokenise a recipe's raw texts into shards."""
+    out.print(f"written: {_commands().corpus(recipe, data=data, tokenizer_json=tokenizer, output=output)}")
+
+
+@train.command("pretrain")
+@told
+def train_pretrain(
+    recipe: Recipe,
+    *,
+    tokenizer: Annotated[Path, typer.Option(help="A tokenizer.json.")],
+    corpus: Annotated[Path, typer.Option(help="Folder that `train corpus` wrote.")],
+    output: Output,
+    seconds: Seconds = None,
+    resume: Resume = False,
+) -> None:
+    """Train on masked words."""
+    checkpoint = _commands().pretrain(
+        recipe, tokenizer_json=tokenizer, corpus=corpus, output=output, seconds=seconds, resume=resume
+    )
+    out.print(f"trained: {checkpoint}")
+
+
+@train.command("finetune")
+@told
+def train_finetune(
+    recipe: Recipe,
+    *,
+    pretrained: Annotated[Path, typer.Option(help="Checkpoint that `train pretrain` wrote.")],
+    data: Data,
+    output: Output,
+    seconds: Seconds = None,
+    resume: Resume = False,
+) -> None:
+    """Train all heads on a pretrained checkpoint."""
+    trained = _commands().finetune(recipe, pretrained=pretrained, data=data, output=output, seconds=seconds, resume=resume)
+    out.print(f"trained: {trained}")
+
+
+@train.command("evaluate")
+@told
+def train_evaluate(
+    recipe: Recipe, *, model: Annotated[Path, typer.Option(help="A trained folder.")], data: Data, output: Output
+) -> None:
+    """Score a trained folder on a recipe's test sets."""
+    out.print_json(data=_commands().evaluate(recipe, model=model, data=data, output=output))
+
+
+def _commands() -> ModuleType:
+    """What trains, once it is known that its packages are there; its progress is logged for people."""
+    _needs_training_packages()
+    from drlongformer.training import commands  # noqa: PLC0415
+
+    logs.configure(style="text", level="info")
+    return commands

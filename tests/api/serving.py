@@ -66,3 +66,10 @@ def running(
         thread.join(timeout=30)
         bound.close()
     assert not thread.is_alive()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -20,6 +20,7 @@ from drlongformer.api.documentation import page
 from drlongformer.api.examples import EXAMPLES
 from tests.api import services
 from tests.api.bundles import MAX_TOKENS
+from tests.api.serving import running, wait_until
 
 TEXT = "Le patient a de la fièvre. 👩\u200d⚕ Toux sèche, e\u0301lancements."
 LONG = " ".join(["fièvre"] * 300)
@@ -279,3 +280,22 @@ def test_what_a_later_issue_brings_is_absent_not_stubbed(tmp_path: Path) -> None
     assert paths == {*TASKS, "/models", "/models/{name}", "/livez", "/readyz", "/health", "/metrics"}
     assert all(isinstance(route.path, str) for route in app.routes if isinstance(route, APIRoute))
     assert page(app.openapi()).count("<section>") == len(paths)
+
+
+def test_the_whole_service_over_sockets_answers_stops_and_forgets_who_left(tmp_path: Path) -> None:
+    served = services.service(tmp_path, engine=services.slow_engine(0.5))
+    with running(create_app(served), settings=served.settings, lifecycle=served.lifecycle) as peer:
+        sent = json.dumps({"inputs": TEXT}).encode()
+        head = f"POST /embed HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(sent)}\r\n".encode()
+        with peer.connect() as leaver:
+            leaver.sendall(head + b"\r\n" + sent)
+            wait_until(lambda: services.samples(served, "inflight_documents").get(()) == 1)
+        wait_until(lambda: services.samples(served, "inflight_documents")[()] == 0)
+        answer = peer.exchange(head + b"Connection: close\r\n\r\n" + sent)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b'"embedding":' in answer
+        assert b"\r\nserver:" not in answer.lower()
+        wait_until(lambda: len(services.samples(served, "http_requests_total")) == 2)
+    assert services.samples(served, "http_requests_total") == {("/embed", "POST", "499"): 1, ("/embed", "POST", "200"): 1}
+    assert sum(services.samples(served, "cancelled_total").values()) == 1
+    assert served.lifecycle.phase == "draining"

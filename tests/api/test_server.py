@@ -22,7 +22,7 @@ from drlongformer.api.limits import BodyGate
 from drlongformer.api.server import listen
 from drlongformer.serving.metrics import Metrics
 from drlongformer.settings import Limits, Server, Settings, SettingsError
-from tests.api.serving import Running, running, until_closed
+from tests.api.serving import Running, running, until_closed, wait_until
 
 HEADERS_LIMIT = 4096
 FLOOD = 600_000  # more than one read of a socket, because only what is still incomplete after a read is measured
@@ -119,14 +119,6 @@ def test_a_broken_chunk_is_counted_once_as_what_was_answered(service: Service, p
     sent = b"POST /size HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nNOT A SIZE\r\n"
     assert peer.exchange(sent).startswith(b"HTTP/1.1 400 ")
     wait_until(lambda: service.counts() == {"400": 1})
-
-
-def wait_until(condition: object, seconds: float = 5.0) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_peer_that_sends_no_headers_is_closed(peer: Running) -> None:
