@@ -10,21 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from drlongformer.bundle import HeadSpec
 from drlongformer.errors import TrainingError
+from drlongformer.model.checkpoint import SAME_AS, hf_names, save_hf
 from drlongformer.model.heads import ClassificationHead, LongformerWithHeads, MaskedLanguageHead, TokenHead
 from drlongformer.model.longformer import Longformer, LongformerConfig
 from drlongformer.training.tokenizer import BOS, EOS, MASK, PAD, UNK
 
-ENCODER_PREFIX = "longformer."
-LANGUAGE_PREFIX = "lm_head."
+HEADS: Final = "heads."
 
 
 def build(config: LongformerConfig, heads: Sequence[HeadSpec]) -> LongformerWithHeads:
@@ -47,65 +46,41 @@ def build(config: LongformerConfig, heads: Sequence[HeadSpec]) -> LongformerWith
 
 
 def save(folder: Path, model: LongformerWithHeads, heads: Sequence[HeadSpec], tokenizer_json: bytes) -> None:
-    """Write the folder; files already there are replaced one by one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    encoder, others = _split(model, heads)
-    save_file(encoder, folder / "model.safetensors", metadata={"format": "pt"})
+    """Write the folder; raises TrainingError without a masked-word head, which the checkpoint's form requires."""
+    language, config = _language_output(heads), model.longformer.config
+    save_hf(
+        model, folder, head=language, extra={"block": config.block, "bos_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}
+    )
+    state = {name.removeprefix(HEADS): tensor for name, tensor in model.state_dict().items() if name.startswith(HEADS)}
+    others = {name: tensor.contiguous() for name, tensor in state.items() if not name.startswith(f"{language}.")}
     save_file(others, folder / "heads.safetensors")
-    _write_json(folder / "config.json", _hf_config(model.longformer.config))
     _write_json(folder / "heads.json", [head.model_dump(mode="json") for head in heads])
     (folder / "tokenizer.json").write_bytes(tokenizer_json)
-    _write_json(folder / "tokenizer_config.json", _hf_tokenizer_config(model.longformer.config))
+    _write_json(folder / "tokenizer_config.json", _hf_tokenizer_config(config))
 
 
 def load(folder: Path) -> tuple[LongformerWithHeads, tuple[HeadSpec, ...]]:
     """Read what `save` wrote; raises TrainingError where weights are missing or unknown."""
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config = LongformerConfig.from_hf(described, block=described["block"])
     listed = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
     heads = tuple(HeadSpec.model_validate_json(json.dumps(entry)) for entry in listed)
-    model = build(config, heads)
-    language = _language_output(heads)
-    weights = {}
-    for name, tensor in load_file(folder / "model.safetensors").items():
-        if not name.startswith(LANGUAGE_PREFIX):
-            weights[name] = tensor
-        elif language is not None and not name.endswith("decoder.bias"):
-            weights[f"heads.{language}.{name.removeprefix(LANGUAGE_PREFIX)}"] = tensor
-    weights |= {f"heads.{name}": tensor for name, tensor in load_file(folder / "heads.safetensors").items()}
-    if language is not None:
-        weights[f"heads.{language}.decoder.weight"] = weights["longformer.embeddings.word_embeddings.weight"]
+    model = build(LongformerConfig.from_hf(described, block=described["block"]), heads)
+    ours = {theirs: name for name, theirs in hf_names(model, _language_output(heads)).items()}
+    weights = {ours.get(name, name): w for name, w in load_file(folder / "model.safetensors").items() if name not in SAME_AS}
+    weights |= {HEADS + name: tensor for name, tensor in load_file(folder / "heads.safetensors").items()}
     found = model.load_state_dict(weights, strict=False)
-    if found.missing_keys or found.unexpected_keys:
-        raise TrainingError(f"{folder}: {len(found.missing_keys)} weights missing, {len(found.unexpected_keys)} unknown")
+    tied = {ours[name] for name in SAME_AS if name in ours}
+    missing = set(found.missing_keys) - tied
+    if missing or found.unexpected_keys:
+        raise TrainingError(f"{folder.name}: {len(missing)} weights missing, {len(found.unexpected_keys)} unknown")
     return model, heads
 
 
-def _split(model: LongformerWithHeads, heads: Sequence[HeadSpec]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Weights under Hugging Face's names, and those of the heads it has no name for."""
-    language = _language_output(heads)
-    encoder, others = {}, {}
-    for name, tensor in model.state_dict().items():
-        tensor = tensor.detach().float().contiguous().clone()
-        if name.startswith(ENCODER_PREFIX):
-            encoder[name] = tensor
-        elif language is not None and name.startswith(f"heads.{language}."):
-            encoder[LANGUAGE_PREFIX + name.removeprefix(f"heads.{language}.")] = tensor
-        else:
-            others[name.removeprefix("heads.")] = tensor
-    if language is not None:
-        encoder["lm_head.decoder.bias"] = encoder["lm_head.bias"].clone()
-    return encoder, others
-
-
-def _language_output(heads: Sequence[HeadSpec]) -> str | None:
-    return next((head.output for head in heads if head.task == "fill-mask"), None)
-
-
-def _hf_config(config: LongformerConfig) -> dict[str, Any]:
-    described = {field.name: getattr(config, field.name) for field in fields(config)}
-    ids = {"bos_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}
-    return {"model_type": "longformer", "architectures": ["LongformerForMaskedLM"]} | described | ids
+def _language_output(heads: Sequence[HeadSpec]) -> str:
+    name = next((head.output for head in heads if head.task == "fill-mask"), None)
+    if name is None:
+        raise TrainingError(f"no masked-word head among {[head.name for head in heads]}")
+    return name
 
 
 def _hf_tokenizer_config(config: LongformerConfig) -> dict[str, Any]:
