@@ -207,6 +207,7 @@ async def test_every_request_is_counted_once_under_its_route(tmp_path: Path) -> 
             await client.post("/embed", json={"inputs": TEXT})
         await client.post("/embed", json={"inputs": ""})
         await client.post("/embed", content=b"{", headers={"Content-Type": "application/json"})
+        await client.post("/embed", content=b"x" * 9_000_000, headers={"Content-Type": "application/json"})
         await client.get("/embed")
         await client.get("/models/fake")
         await client.get("/nowhere/at/all")
@@ -216,16 +217,18 @@ async def test_every_request_is_counted_once_under_its_route(tmp_path: Path) -> 
         ("/embed", "POST", "200"): 3,
         ("/embed", "POST", "422"): 1,
         ("/embed", "POST", "400"): 1,
+        ("/embed", "POST", "413"): 1,
         ("/embed", "GET", "405"): 1,
         ("/models/{name}", "GET", "200"): 1,
         ("other", "GET", "404"): 1,
         ("/metrics", "GET", "200"): 1,
     }
     durations = services.samples(served, "http_request_duration_seconds_count")
-    assert durations == {("/embed",): 6, ("/models/{name}",): 1, ("other",): 1, ("/metrics",): 1}
+    assert durations == {("/embed",): 7, ("/models/{name}",): 1, ("other",): 1, ("/metrics",): 1}
     assert services.samples(served, "rejected_total") == {
         ("empty_text",): 1,
         ("malformed_body",): 1,
+        ("body_too_large",): 1,
         ("method_not_allowed",): 1,
         ("not_found",): 1,
     }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drlongformer.api.json_body import MAX_DEPTH, parse
+from drlongformer.api.json_body import MAX_DEPTH, MAX_VALUES, parse
 from drlongformer.errors import MalformedBody
 
 CANARY = "Canari"
@@ -47,6 +47,16 @@ REFUSED: dict[str, bytes] = {
     "key twice": b'{"inputs": "Canari", "inputs": "other"}',
     "inner key twice": b'{"inputs": [{"text": "Canari", "text": "b"}]}',
     "two values": b"1 2",
+    "many lists": b"[" + b"[]," * 1_000_000 + b"[]]",
+    "many objects": b"[" + b"{}," * 1_000_000 + b"{}]",
+    "many numbers": b"[" + b"1," * 1_000_000 + b"1]",
+    "many strings": b"[" + b'"",' * 1_000_000 + b'""]',
+    "many keys": b"{" + b",".join(b'"%d":1' % number for number in range(60_000)) + b"}",
+    "unending string of quotes": b'"' + b'\\"' * 1_000_000,
+    "unending string of backslashes": b'"' + b"\\" * 999_999,
+    "large object": b"{" + b",".join(b'"%d":1' % number for number in range(101)) + b"}",
+    "many quotes": b'"' * 1_000_001,
+    "long number": b"[1." + b"5" * 1_000_000 + b"e999]",
 }
 
 
@@ -60,6 +70,13 @@ def test_what_is_not_strict_json_is_refused_without_being_quoted(name: str) -> N
 
 def test_paired_surrogate_escapes_are_one_character() -> None:
     assert parse(b'["\\ud83d\\ude00"]') == ["\N{GRINNING FACE}"]
+
+
+def test_the_number_of_values_is_bounded_exactly() -> None:
+    strings = [f'"{",[{"}"'] * (MAX_VALUES // 2)  # with what counts outside of strings
+    assert len(parse(f"[{','.join(strings)}]".encode())) == MAX_VALUES // 2
+    with pytest.raises(MalformedBody, match=f"more than {MAX_VALUES} values"):
+        parse(f"[{','.join([*strings, '1'])}]".encode())
 
 
 def test_nesting_is_bounded_exactly() -> None:

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from drlongformer import __version__, logs
 from drlongformer.api import lag
 from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
+from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.exchange import OTHER, Exchange, count
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import BodyGate
@@ -95,7 +96,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(reading_routes(service))
     app.add_api_route("/docs", partial(_docs, app), include_in_schema=False)
     app.add_middleware(BodyGate, limits=service.settings.limits)
-    app.add_middleware(Exchange, metrics=service.metrics, lifecycle=service.lifecycle)
+    app.add_middleware(Exchange, metrics=service.metrics, lifecycle=service.lifecycle, paths=frozenset(EXAMPLES))
     return app
 
 
@@ -112,6 +113,7 @@ class _Application(FastAPI):
 @contextlib.asynccontextmanager
 async def _lifespan(service: Service, _app: FastAPI) -> AsyncIterator[None]:
     await service.pipeline.start()
+    await asyncio.to_thread(_warm_up, service.models)
     watcher = asyncio.create_task(lag.watch(service.metrics.event_loop_lag_seconds))
     service.lifecycle.open()
     try:
@@ -120,6 +122,12 @@ async def _lifespan(service: Service, _app: FastAPI) -> AsyncIterator[None]:
         service.lifecycle.drain()
         watcher.cancel()
         await service.pipeline.stop()
+
+
+def _warm_up(models: Models) -> None:
+    """Tokenise once with each model: tables that are built on first use are not the first caller's to wait for."""
+    for model in models:
+        model.tokenizer.encode_batch(["Le patient est prêt."])
 
 
 async def _pass_on(_request: Request, error: Exception) -> NoReturn:

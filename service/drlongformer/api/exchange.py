@@ -34,8 +34,10 @@ def count(metrics: Metrics, *, route: str, method: str, status: int, seconds: fl
 class Exchange:
     """The outermost middleware."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, lifecycle: Lifecycle, paths: frozenset[str] = frozenset()) -> None:
+        """`paths` are those that name their route even where a request is refused before it is routed."""
         self._app = app
+        self._paths = paths
         self._metrics = metrics
         self._lifecycle = lifecycle
 
@@ -84,7 +86,8 @@ class Exchange:
             await respond(error, instance=record.request_id)(scope, receive, sender)
 
     def _account(self, scope: Scope, record: Record) -> None:
-        route = getattr(scope.get("route"), "path", OTHER)
+        unrouted: str = scope["path"] if scope["path"] in self._paths else OTHER
+        route: str = getattr(scope.get("route"), "path", None) or unrouted
         method = scope["method"] if scope["method"] in METHODS else OTHER
         status, seconds = record.status or 500, record.elapsed_seconds
         count(self._metrics, route=route, method=method, status=status, seconds=seconds)
