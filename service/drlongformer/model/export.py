@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from drlongformer.model.parity import prove
 from drlongformer.model.reference import Reference, twin_of
 from drlongformer.packing import ROWS_PREFIX, SEGMENT_SUMS, PackedBatch, pack
 from drlongformer.types import HIDDEN, WindowInput
+
+logger = logging.getLogger(__name__)
 
 OPSET = 23  # the first with Attention, which scaled_dot_product_attention becomes
 GRAPH_FILE = "model.fp32.onnx"
@@ -66,21 +68,33 @@ def heads_of(model: LongformerWithHeads) -> tuple[str, ...]:
 
 
 def export(
-    model: LongformerWithHeads, folder: Path, *, reference: Reference | None = None, store_fp16: bool = False
+    model: LongformerWithHeads,
+    folder: Path,
+    *,
+    reference: Reference | None = None,
+    store_fp16: bool = False,
+    report: Callable[[str], None] = logger.info,
 ) -> GraphSpec:
     """Write the graph and its weights into `folder`, and prove it equal to the model and to Hugging Face's; else ParityError.
 
     reference: Hugging Face's side, by default built from the model's weights. With `store_fp16` matrices are rounded to fp16,
-    and the proof is of the rounded model, whose reference is built here in every case.
+    and the proof is of the rounded model, whose reference is built here in every case. report: told each step as it begins.
     """
     if store_fp16:
         model, reference = rounded(model), None
+    report(f"exporting the graph of {model.longformer.config.num_hidden_layers} layers")
     program = to_ir(model)
+    write(program, folder, store_fp16=store_fp16)
+    report("proving the graph equal to the model and to Hugging Face's")
+    parity = prove(folder / GRAPH_FILE, model, reference or twin_of(model))
+    return GraphSpec(file=GRAPH_FILE, weights=WEIGHTS_FILE, precision="fp32", target="cpu", opset=OPSET, parity=parity)
+
+
+def write(program: ir.Model, folder: Path, *, store_fp16: bool = False) -> None:
+    """Save the graph, and its weights in their own file; as fp16 they must have been rounded before."""
     if store_fp16:
         _store_halved(program.graph)
     ir.save(program, folder / GRAPH_FILE, external_data=WEIGHTS_FILE)
-    parity = prove(folder / GRAPH_FILE, model, reference or twin_of(model))
-    return GraphSpec(file=GRAPH_FILE, weights=WEIGHTS_FILE, precision="fp32", target="cpu", opset=OPSET, parity=parity)
 
 
 def rounded(model: LongformerWithHeads) -> LongformerWithHeads:
@@ -140,20 +154,21 @@ def _example(block: int, heads: Sequence[str]) -> PackedBatch:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter speaks of its own deprecations and of packages it could also use; neither concerns the caller."""
-    logger = logging.getLogger("torch.onnx._internal.exporter")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        exporter.setLevel(level)
 
 
 def _tidy(model: ir.Model) -> None:
-    model.metadata_props.clear()
     graph = model.graph
+    model.metadata_props.clear()
+    graph.metadata_props.clear()
     for value in (*graph.inputs, *graph.outputs, *graph.initializers.values()):
         value.metadata_props.clear()
     for node in graph:

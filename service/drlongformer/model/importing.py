@@ -114,8 +114,7 @@ def export_bundle(
     model = _with_heads_read(model, heads)
     store.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=store, prefix=".export-") as scratch:
-        report("exporting the graph and proving it equal to the model and to Hugging Face's")
-        graph = export(model, Path(scratch), reference=reference, store_fp16=store_fp16)
+        graph = export(model, Path(scratch), reference=reference, store_fp16=store_fp16, report=report)
         manifest = _manifest(model, heads, tokenizer, about, graph, bundle.next_version(store, about.name))
         report("writing the bundle")
         sources: dict[str, Path | bytes] = {name: Path(scratch) / name for name in (graph.file, graph.weights) if name}

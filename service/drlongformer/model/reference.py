@@ -5,6 +5,7 @@ Read from the checkpoint itself where there is one, so that a mistake in our tab
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,16 +23,22 @@ from drlongformer.types import HIDDEN, FloatArray, IntArray
 class Reference:
     """Hugging Face's encoder, and per head name its head: hidden states `[R, C]` to `[R, L]`."""
 
-    encoder: nn.Module
+    encoder: transformers.PreTrainedModel
     heads: Mapping[str, Callable[[Tensor], Tensor]]
 
     @torch.no_grad()
     def __call__(self, ids: IntArray, global_slots: Sequence[int], rows: Mapping[str, IntArray]) -> dict[str, FloatArray]:
         """One window alone: per head the outputs of its rows `[R, L]`, and `hidden` itself."""
-        input_ids = torch.from_numpy(ids)[None]
+        config = self.encoder.config
+        assert config.pad_token_id is not None
+        length = len(ids)
+        # Hugging Face pads to its largest window, but needs a multiple of every layer's.
+        padded = -(-length // math.lcm(*config.attention_window)) * math.lcm(*config.attention_window)
+        input_ids = torch.full((1, padded), config.pad_token_id)
+        input_ids[0, :length] = torch.from_numpy(ids)
+        mask = (torch.arange(padded) < length).long()[None]
         global_mask = torch.zeros_like(input_ids)
         global_mask[0, list(global_slots)] = 1
-        mask = torch.ones_like(input_ids)
         hidden = self.encoder(input_ids, attention_mask=mask, global_attention_mask=global_mask).last_hidden_state[0]
         asked = {name: hidden[torch.from_numpy(at)] for name, at in rows.items() if name in self.heads or name == HIDDEN}
         return {name: (x if name == HIDDEN else self.heads[name](x)).numpy() for name, x in asked.items()}
