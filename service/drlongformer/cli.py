@@ -62,7 +62,7 @@ def _plain(error: DrLongformerError) -> str:
 def version(*, show: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False) -> None:
     """Serve long French clinical documents from ONNX, and make the models that are served."""
     if show:
-        out.print(__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -130,7 +130,7 @@ def doctor() -> None:
         table.add_row(finding.what, finding.found)
     out.print(table)
     for sentence in examination.models(settings.load()):
-        out.print(sentence, soft_wrap=True, highlight=False)
+        typer.echo(sentence)
 
 
 @app.command("import")
@@ -152,12 +152,12 @@ def import_(
 
         def report(step: str) -> None:
             status.update(step)
-            out.log(step)
+            out.log(step, markup=False)
 
         folder = import_model(
             source, name=name, store=store, revision=revision, tasks=_tasks(task), licence=licence, report=report
         )
-    out.print(f"written: {folder}")
+    typer.echo(f"written: {folder}")
 
 
 def _tasks(names: list[str] | None) -> list[Task] | None:
@@ -204,7 +204,7 @@ def verify_models(
         for version in bundle.versions(store, each):
             try:
                 bundle.verify(store / each / str(version))
-                out.print(f"{each}:{version} is whole")
+                typer.echo(f"{each}:{version} is whole")
             except BundleError as error:
                 broken += 1
                 err.print(f"{each}:{version} is not whole: {_plain(error)}", soft_wrap=True, highlight=False)
@@ -233,7 +233,7 @@ def train_recipes() -> None:
 @told
 def train_run(recipe: Recipe, *, data: Data, output: Output) -> None:
     """Run a whole recipe, or what is left of it."""
-    out.print(f"trained: {_commands().recipe(recipe, data=data, output=output)}")
+    typer.echo(f"trained: {_commands().recipe(recipe, data=data, output=output)}")
 
 
 @train.command("tokenizer")
@@ -248,7 +248,7 @@ def train_tokenizer(
 ) -> None:
     """Learn a recipe's tokenizer."""
     written = _commands().tokenizer(recipe, data=data, output=output, min_documents=min_documents, vocab_size=vocab_size)
-    out.print(f"written: {written}")
+    typer.echo(f"written: {written}")
 
 
 @train.command("corpus")
@@ -257,7 +257,7 @@ def train_corpus(
     recipe: Recipe, *, data: Data, tokenizer: Annotated[Path, typer.Option(help="A tokenizer.json.")], output: Output
 ) -> None:
     """Tokenise a recipe's raw texts into shards."""
-    out.print(f"written: {_commands().corpus(recipe, data=data, tokenizer_json=tokenizer, output=output)}")
+    typer.echo(f"written: {_commands().corpus(recipe, data=data, tokenizer_json=tokenizer, output=output)}")
 
 
 @train.command("pretrain")
@@ -275,7 +275,7 @@ def train_pretrain(
     checkpoint = _commands().pretrain(
         recipe, tokenizer_json=tokenizer, corpus=corpus, output=output, seconds=seconds, resume=resume
     )
-    out.print(f"trained: {checkpoint}")
+    typer.echo(f"trained: {checkpoint}")
 
 
 @train.command("finetune")
@@ -291,7 +291,7 @@ def train_finetune(
 ) -> None:
     """Train all heads on a pretrained checkpoint."""
     trained = _commands().finetune(recipe, pretrained=pretrained, data=data, output=output, seconds=seconds, resume=resume)
-    out.print(f"trained: {trained}")
+    typer.echo(f"trained: {trained}")
 
 
 @train.command("evaluate")
@@ -301,6 +301,20 @@ def train_evaluate(
 ) -> None:
     """Score a trained folder on a recipe's test sets."""
     out.print_json(data=_commands().evaluate(recipe, model=model, data=data, output=output))
+
+
+@train.command("ship")
+@told
+def train_ship(
+    recipe: Recipe,
+    *,
+    run: Annotated[Path, typer.Option(help="Output folder of `train run`.")],
+    name: Annotated[str, typer.Option(help="Name of the bundle.")],
+    version: Annotated[int | None, typer.Option(help="Version; the next one by default.")] = None,
+    store: Store = Path("model_store"),
+) -> None:
+    """Export a finished recipe as a bundle, with a card of its data and scores."""
+    typer.echo(f"written: {_commands().ship(recipe, run=run, store=store, bundle=name, version=version)}")
 
 
 def _commands() -> ModuleType:
