@@ -26,7 +26,9 @@ def window(draw: st.DrawFn) -> WindowInput:
     if draw(st.booleans()) or not any(len(at) for at in rows.values()):
         segments = np.array(draw(st.lists(st.integers(-1, 2), min_size=length, max_size=length)))
         segments[draw(st.integers(0, length - 1))] = 1
-    return WindowInput(ids=ids, global_slots=tuple(draw(st.sets(st.integers(0, length - 1), max_size=3))), rows=rows, segments=segments)
+    return WindowInput(
+        ids=ids, global_slots=tuple(draw(st.sets(st.integers(0, length - 1), max_size=3))), rows=rows, segments=segments
+    )
 
 
 def encoder_that_says_its_input(batch: PackedBatch) -> EngineOutput:

@@ -128,7 +128,9 @@ def test_the_longest_documents_equal_hf(length: int) -> None:
 def test_many_documents_of_mixed_lengths_equal_hf() -> None:
     hf, ours = twins((16, 64), block=16)
     lengths = np.random.default_rng(3).integers(1, 150, 40)
-    batch = [random_window(int(length), random_globals(int(length), seed % 4), seed=seed) for seed, length in enumerate(lengths)]
+    batch = [
+        random_window(int(length), random_globals(int(length), seed % 4), seed=seed) for seed, length in enumerate(lengths)
+    ]
     assert len({len(window.global_slots) for window in batch}) == 4
     assert_equal_to_hf(hf, ours, batch, block=16)
 
@@ -163,7 +165,9 @@ def test_gradients_of_every_parameter_equal_hf() -> None:
     hf, ours = twins((16, 64), block=16)
     batch = [random_window(length, slots) for length, slots in ((70, (0, 33)), (33, ()), (100, (0,)))]
     directions = [torch.randn(len(window), 32, generator=torch.Generator().manual_seed(len(window))) for window in batch]
-    sum((hf(**hf_inputs(window)).last_hidden_state[0] * way).sum() for window, way in zip(batch, directions, strict=True)).backward()
+    sum(
+        (hf(**hf_inputs(window)).last_hidden_state[0] * way).sum() for window, way in zip(batch, directions, strict=True)
+    ).backward()
     packed = pack(batch, block=16, heads=[HIDDEN])
     flat = ours(Pack.of(packed)).reshape(-1, 32)[torch.from_numpy(packed.rows[HIDDEN])]
     (flat * torch.cat(directions)).sum().backward()

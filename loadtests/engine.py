@@ -1,0 +1,214 @@
+"""Engine speed on one machine: our packed ONNX graph beside Hugging Face eager, the ceiling stated first, one JSON line last.
+
+    python loadtests/engine.py --checkpoint HF_FOLDER --bundle model_store/NAME/VERSION [--threads 2] [--rounds 3]
+
+Both sides compute the embedding of the same token ids with the same weights: the mean over a document's last hidden states.
+Every figure is the median of several rounds in which the contenders take turns, so that a drift of the machine hits all.
+The mixed-length set is the first 24 documents of a log-normal (mu 6.3, sigma 1.0, clipped to 20..4096 tokens, seed 0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from drlongformer.bundle import load
+from drlongformer.model.longformer import LongformerConfig
+from drlongformer.packing import blocks_of, pack, unpack
+from drlongformer.serving.engine import OnnxEngine
+from drlongformer.types import FloatArray, IntArray, WindowInput
+
+LENGTHS = (256, 1024, 4096)
+BATCH_TOKENS = 8192
+HF_BATCH = 8
+
+Contender = Callable[[Sequence[IntArray]], list[FloatArray]]
+
+
+def mixed_lengths(documents: int) -> IntArray:
+    """Token counts of the mixed-length set."""
+    drawn = np.random.default_rng(0).lognormal(6.3, 1.0, 1000)
+    return np.clip(drawn, 20, 4096).astype(np.int64)[:documents]
+
+
+def ids_of(length: int, vocabulary: int) -> IntArray:
+    """Random content between `<s>` and `</s>`; speed does not depend on what the tokens mean."""
+    ids = np.random.default_rng(length).integers(5, vocabulary - 5, length)
+    ids[0], ids[-1] = 0, 2
+    return ids
+
+
+def matrix_peak(seconds: float = 1.0) -> float:
+    """Floating-point operations per second of a large fp32 matrix product on this machine: the ceiling of linear layers."""
+    left, right = torch.randn(2048, 1024), torch.randn(1024, 1024)
+    best, end = 0.0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        left @ right
+        best = max(best, 2 * 2048 * 1024 * 1024 / (time.perf_counter() - start))
+    return best
+
+
+def operations(config: LongformerConfig, tokens: int) -> float:
+    """Floating-point operations of one document: linear layers and the attention of the packed layout, last layer whole."""
+    slots = blocks_of(tokens, config.block) * config.block
+    linear = 2 * (4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size)
+    total = 0.0
+    for window in config.attention_window:
+        keys = (2 * blocks_of(window // 2, config.block) + 1) * config.block + 1
+        total += slots * (linear + 2 * 2 * keys * config.hidden_size)
+    return total
+
+
+def hf_contender(model: torch.nn.Module, batch: int, *, sort: bool) -> Contender:
+    """Hugging Face eager in padded batches, `batch` documents each, optionally sorted by length first."""
+
+    def embed(documents: Sequence[IntArray]) -> list[FloatArray]:
+        order = sorted(range(len(documents)), key=lambda place: len(documents[place])) if sort else range(len(documents))
+        answers: dict[int, FloatArray] = {}
+        for start in range(0, len(documents), batch):
+            places = list(order)[start : start + batch]
+            longest = max(len(documents[place]) for place in places)
+            ids = torch.ones(len(places), longest, dtype=torch.long)
+            mask = torch.zeros_like(ids)
+            for row, place in enumerate(places):
+                ids[row, : len(documents[place])] = torch.from_numpy(documents[place])
+                mask[row, : len(documents[place])] = 1
+            with torch.inference_mode():
+                hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+                means = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            answers |= dict(zip(places, means.numpy(), strict=True))
+        return [answers[place] for place in range(len(documents))]
+
+    return embed
+
+
+def packed_contender(engine: OnnxEngine, batch_tokens: int) -> Contender:
+    """Our engine on packs of at most `batch_tokens` slots, in arrival order."""
+
+    def ask(ids: IntArray) -> WindowInput:
+        return WindowInput(ids=ids, rows={}, segments=np.zeros(len(ids), dtype=np.int64))
+
+    def embed(documents: Sequence[IntArray]) -> list[FloatArray]:
+        answers: list[FloatArray] = []
+        for group in packs(documents, batch_tokens, engine.block):
+            batch = pack([ask(ids) for ids in group], block=engine.block, heads=engine.heads)
+            outputs = unpack(batch, engine.run(batch))
+            answers += [
+                output.segments[0] / len(ids) for output, ids in zip(outputs, group, strict=True) if output.segments is not None
+            ]
+        return answers
+
+    return embed
+
+
+def packs(documents: Sequence[IntArray], batch_tokens: int, block: int) -> list[list[IntArray]]:
+    """Documents in arrival order, cut into groups whose blocks fit `batch_tokens` slots."""
+    groups: list[list[IntArray]] = [[]]
+    filled = 0
+    for ids in documents:
+        slots = blocks_of(len(ids), block) * block
+        if groups[-1] and filled + slots > batch_tokens:
+            groups.append([])
+            filled = 0
+        groups[-1].append(ids)
+        filled += slots
+    return groups
+
+
+def race(contenders: Mapping[str, Contender], documents: Sequence[IntArray], rounds: int) -> dict[str, float]:
+    """Median seconds of each contender over `rounds` turns, after one turn that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            contender(documents)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def largest_difference(left: Sequence[FloatArray], right: Sequence[FloatArray]) -> float:
+    """Largest absolute difference between two lists of embeddings."""
+    return max(float(np.abs(a - b).max()) for a, b in zip(left, right, strict=True))
+
+
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="Hugging Face folder the bundle was imported from")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=24, help="documents of the mixed-length set")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    hf = transformers.LongformerModel.from_pretrained(options.checkpoint, add_pooling_layer=False).eval()
+    config = LongformerConfig.from_hf(hf.config.to_dict())
+    engine = OnnxEngine(load(options.bundle), device="cpu", threads=options.threads)
+    hf_one = hf_contender(hf, 1, sort=False)
+    ours = packed_contender(engine, BATCH_TOKENS)
+
+    peak = matrix_peak()
+    print(
+        f"matrix peak {peak / 1e9:.0f} GFLOP/s on {options.threads} threads; a 4096-token document needs "
+        f"{operations(config, 4096) / 1e9:.0f} GFLOP, so at least {operations(config, 4096) / peak:.2f} s\n"
+    )
+    report: dict[str, object] = {"threads": options.threads, "rounds": options.rounds, "peak_gflops": round(peak / 1e9, 1)}
+    print(f"{'one document':>24} {'HF eager s':>12} {'packed s':>10} {'ratio':>7} {'ceiling s':>10} {'max |diff|':>11}")
+    for length in LENGTHS:
+        documents = [ids_of(length, config.vocab_size)]
+        seconds = race({"hf": hf_one, "packed": ours}, documents, options.rounds)
+        ratio, ceiling = seconds["hf"] / seconds["packed"], operations(config, length) / peak
+        difference = largest_difference(hf_one(documents), ours(documents))
+        times = f"{seconds['hf']:>12.3f} {seconds['packed']:>10.3f} {ratio:>6.2f}x {ceiling:>10.3f}"
+        print(f"{length:>17} tokens {times} {difference:>11.1e}")
+        report[f"tokens_{length}"] = {
+            "hf_s": seconds["hf"],
+            "packed_s": seconds["packed"],
+            "ratio": ratio,
+            "max_abs_diff": difference,
+        }
+
+    documents = [ids_of(int(length), config.vocab_size) for length in mixed_lengths(options.documents)]
+    tokens = sum(map(len, documents))
+    contenders = {
+        "packed ONNX": ours,
+        "HF one by one": hf_one,
+        f"HF batches of {HF_BATCH}, sorted": hf_contender(hf, HF_BATCH, sort=True),
+        f"HF batches of {HF_BATCH}, arrival order": hf_contender(hf, HF_BATCH, sort=False),
+    }
+    seconds = race(contenders, documents, max(1, options.rounds - 2))
+    slots = sum(blocks_of(len(ids), config.block) * config.block for ids in documents)
+    print(f"\n{len(documents)} documents of mixed length, {tokens} tokens; our padding share {1 - tokens / slots:.1%}")
+    for name, value in seconds.items():
+        print(f"{name:>32} {tokens / value:>8.0f} tokens/s   {value / seconds['packed ONNX']:>5.2f}x our time")
+    alone = [ours([ids])[0] for ids in documents]
+    golden = {
+        name: largest_difference(contender(documents), alone if name == "packed ONNX" else hf_one(documents))
+        for name, contender in contenders.items()
+        if name != "HF one by one"
+    }
+    for name, value in golden.items():
+        print(f"{name:>32} differs from the same documents alone by {value:.1e}")
+    report["mixed"] = {
+        "documents": len(documents),
+        "tokens": tokens,
+        "padding_share": 1 - tokens / slots,
+        "tokens_per_second": {name: tokens / value for name, value in seconds.items()},
+        "alone_vs_batch": golden,
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()
