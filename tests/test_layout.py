@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,3 +170,19 @@ def test_a_forbidden_import_is_seen(module: str, source: str) -> None:
 )
 def test_an_allowed_import_passes(module: str, source: str) -> None:
     assert violations(module, source) == []
+
+
+def declared(*extras: str) -> set[str]:
+    """Import names of the packages that an installation with these extras is promised."""
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    optional = project["optional-dependencies"]
+    lines = project["dependencies"] + [line for extra in extras for line in optional[extra]]
+    return {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].replace("-", "_") for line in lines}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_package_that_is_imported_is_declared(module: str) -> None:
+    room = module.split(".", maxsplit=1)[0]
+    promised = declared("cpu", "train") if room in {"model", "training"} else declared("cpu")
+    names = {name.partition(".")[0] for _, name in _imports(ast.parse(MODULES[module].read_text(encoding="utf-8")))}
+    assert names - promised - set(sys.stdlib_module_names) - {PACKAGE} == set()
