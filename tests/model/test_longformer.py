@@ -5,7 +5,8 @@ Perturbed, because freshly initialised weights are so small that attention is ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +24,8 @@ VOCABULARY = 120
 SEPARATOR = 2
 
 
-def hf_config(windows: Sequence[int], **changes: object) -> transformers.LongformerConfig:
-    settings: dict[str, object] = {
+def hf_config(windows: Sequence[int], **changes: Any) -> transformers.LongformerConfig:
+    settings: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
         "num_hidden_layers": len(windows),
@@ -42,22 +43,22 @@ def hf_config(windows: Sequence[int], **changes: object) -> transformers.Longfor
     return transformers.LongformerConfig(**(settings | changes))
 
 
-def perturbed(model: nn.Module) -> nn.Module:
+def perturbed(model: Any) -> Any:
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     return model.eval()
 
 
-def packed_twin(hf: nn.Module, *, block: int) -> Longformer:
+def packed_twin(hf: Any, *, block: int) -> Longformer:
     """Our encoder with the weights of a Hugging Face `LongformerModel` without pooler, every name matched."""
     ours = Longformer(LongformerConfig.from_hf(hf.config.to_dict(), block=block))
     ours.load_state_dict(hf.state_dict(), strict=True)
     return ours.eval()
 
 
-def twins(windows: Sequence[int], *, block: int) -> tuple[nn.Module, Longformer]:
+def twins(windows: Sequence[int], *, block: int) -> tuple[Any, Longformer]:
     hf = perturbed(transformers.LongformerModel(hf_config(windows), add_pooling_layer=False))
     return hf, packed_twin(hf, block=block)
 
@@ -87,13 +88,13 @@ def hf_inputs(window: WindowInput) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "global_attention_mask": is_global}
 
 
-def hf_hidden_states(hf: nn.Module, window: WindowInput) -> Tensor:
+def hf_hidden_states(hf: Any, window: WindowInput) -> Tensor:
     with torch.no_grad():
         states: Tensor = hf(**hf_inputs(window)).last_hidden_state[0]
     return states
 
 
-def assert_equal_to_hf(hf: nn.Module, ours: Longformer, windows: Sequence[WindowInput], *, block: int) -> None:
+def assert_equal_to_hf(hf: Any, ours: Longformer, windows: Sequence[WindowInput], *, block: int) -> None:
     answers = hidden_states(ours, pack(windows, block=block, heads=[HIDDEN]))
     for window, answer in zip(windows, answers, strict=True):
         difference = (answer - hf_hidden_states(hf, window)).abs().max().item()
@@ -174,6 +175,7 @@ def test_gradients_of_every_parameter_equal_hf() -> None:
     expected = dict(hf.named_parameters())
     for name, parameter in ours.named_parameters():
         theirs = expected[name].grad
+        assert theirs is not None
         gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         scale = max(1.0, theirs.abs().max().item())
         assert (gradient - theirs).abs().max().item() < 2e-5 * scale, name
@@ -190,7 +192,9 @@ def test_gradients_do_not_count_the_repeats_that_absent_global_tokens_write() ->
         ours(Pack.of(packed)).reshape(-1, 32)[torch.from_numpy(packed.rows[HIDDEN])].square().mul(0.01).sum().backward()
         return torch.cat([p.grad.flatten() for p in ours.parameters() if p.grad is not None])
 
-    torch.testing.assert_close(gradient(batch), sum(gradient([window]) for window in batch), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        gradient(batch), torch.stack([gradient([window]) for window in batch]).sum(0), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_the_ruler_of_the_docstring() -> None:
@@ -202,10 +206,10 @@ def test_the_ruler_of_the_docstring() -> None:
     assert row.shape == (3 * 4 + 1,)
 
 
-def heads_of(hf: nn.Module, ours: Longformer, task: str) -> nn.Module:
+def heads_of(hf: Any, ours: Longformer, task: str) -> nn.Module:
     """The head of a Hugging Face model under our class, every parameter matched by name."""
     config, labels = ours.config, 5
-    makers = {
+    makers: dict[str, Callable[[], nn.Module]] = {
         "mlm": lambda: MaskedLanguageHead(config, ours.embeddings.word_embeddings),
         "sequence": lambda: ClassificationHead(config, labels),
         "token": lambda: TokenHead(config, labels),
@@ -243,7 +247,7 @@ def choice_window(length: int) -> WindowInput:
     ],
 )
 def test_each_head_equals_hf_with_the_global_tokens_that_hf_chooses_itself(
-    task: str, hf_class: type[nn.Module], slots: tuple[int, ...] | None
+    task: str, hf_class: Any, slots: tuple[int, ...] | None
 ) -> None:
     hf = perturbed(hf_class(hf_config((16, 64))))
     encoder = Longformer(LongformerConfig.from_hf(hf.config.to_dict(), block=16))

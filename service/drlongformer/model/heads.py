@@ -28,7 +28,8 @@ class MaskedLanguageHead(nn.Module):
         self.decoder.weight = word_embeddings.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decoder(self.layer_norm(F.gelu(self.dense(x)))) + self.bias
+        out: Tensor = self.decoder(self.layer_norm(F.gelu(self.dense(x)))) + self.bias
+        return out
 
 
 class ClassificationHead(nn.Module):

@@ -138,7 +138,8 @@ class Embeddings(nn.Module):
         position = (pack.position + self.first_position).clamp(max=last_row)
         places = self.position_embeddings.weight + self.token_type_embeddings.weight[0]
         x = self.word_embeddings(pack.input_ids) + F.embedding(position, places)
-        return self.dropout(self.LayerNorm(x))
+        out: Tensor = self.dropout(self.LayerNorm(x))
+        return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
