@@ -122,10 +122,10 @@ async def test_a_batch_that_somebody_still_waits_for_goes_on() -> None:
 async def test_a_deadline_settles_a_document_that_waits_and_one_that_is_computed() -> None:
     metrics, engine = Metrics.create(), fake(hang=True)
     async with started(engine, metrics) as work:
-        clock = asyncio.get_running_loop().time
-        running = asyncio.create_task(work.submit([window(1)], deadline=clock() + 0.02))
+        now = asyncio.get_running_loop().time()
+        running = asyncio.create_task(work.submit([window(1)], deadline=now + 0.3))
         await until(lambda: engine.batches)
-        waiting = asyncio.create_task(work.submit([window(2)], deadline=clock() + 0.005))
+        waiting = asyncio.create_task(work.submit([window(2)], deadline=now))
         for task in (waiting, running):
             with pytest.raises(DeadlineExceeded):
                 await task

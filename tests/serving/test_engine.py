@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drlongformer.bundle import HeadSpec
@@ -154,6 +154,7 @@ def test_a_window_is_answered_the_same_alone_and_beside_others(kind: str, onnx_e
 # FakeEngine
 
 
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_the_fake_answers_from_a_windows_own_ids(lengths: list[int], seed: int) -> None:
     engine = FakeEngine(WIDTHS, block=BLOCK)

@@ -358,7 +358,7 @@ async def test_a_request_is_admitted_whole_or_refused_whole(tmp_path: Path) -> N
 async def test_a_deadline_ends_the_request_even_with_report(tmp_path: Path) -> None:
     async with house(tmp_path, hang=True) as it:
         with pytest.raises(DeadlineExceeded):
-            await ask(it.pipeline, "ner", SHORT, deadline_seconds=0.03, on_error="report")
+            await ask(it.pipeline, "ner", SHORT, deadline_seconds=0.3, on_error="report")
         with pytest.raises(DeadlineExceeded):
             await ask(it.pipeline, "ner", *[LONG] * 3, deadline_seconds=1e-6)
         assert count(it.metrics, "deadline_exceeded_total", stage="compute") == 1

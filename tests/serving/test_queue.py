@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -206,4 +206,5 @@ class QueueMachine(RuleBasedStateMachine):
             )
 
 
+QueueMachine.TestCase.settings = settings(max_examples=50, stateful_step_count=30)
 test_whatever_happens_nothing_is_lost_and_nothing_comes_twice = QueueMachine.TestCase

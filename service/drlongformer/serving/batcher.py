@@ -16,11 +16,8 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from drlongformer.errors import Cancelled, DeadlineExceeded, DocumentTooLong, EngineFailed, NotReady, Overloaded, ServiceError
-from drlongformer.packing import pack, unpack
-from drlongformer.serving.engine import Engine, Stop
+from drlongformer.serving.engine import Engine, Stop, compute
 from drlongformer.serving.metrics import Metrics, reason
 from drlongformer.serving.queue import Backlog, Ticket, TicketQueue, tickets_of
 from drlongformer.serving.requests import PRIORITIES, Priority
@@ -285,10 +282,10 @@ class Batcher:
 
     async def _run(self, tickets: tuple[Ticket, ...]) -> None:
         """Compute these tickets in the engine's thread and hand out the answers."""
-        stop = Stop()
+        stop, windows = Stop(), [ticket.window for ticket in tickets]
         self._running = _Running(tickets=tickets, stop=stop, started=self._clock())
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, _compute, self._engine, tickets, stop)
+            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, compute, self._engine, windows, stop)
         finally:
             stop.set()  # if it was this loop that ended, the engine is not to go on
             seconds = self.busy_seconds
@@ -348,20 +345,3 @@ class Batcher:
             self._metrics.cancelled_total.labels(stage=stage).inc()
         elif isinstance(error, DeadlineExceeded):
             self._metrics.deadline_exceeded_total.labels(stage=stage).inc()
-
-
-def _compute(engine: Engine, tickets: tuple[Ticket, ...], stop: Stop) -> list[WindowOutput | EngineFailed]:
-    """Pack, run, unpack; runs in the engine's thread. Raises EngineFailed whatever breaks, and Cancelled."""
-    try:
-        batch = pack([ticket.window for ticket in tickets], block=engine.block, heads=engine.heads)
-        outputs = unpack(batch, engine.run(batch, stop))
-    except (EngineFailed, Cancelled):
-        raise
-    except Exception as error:
-        raise EngineFailed(f"{type(error).__name__} on a batch of {len(tickets)} windows") from error
-    return [output if _is_finite(output) else EngineFailed("the engine gave values that are not finite") for output in outputs]
-
-
-def _is_finite(output: WindowOutput) -> bool:
-    arrays = [*output.rows.values()] if output.segments is None else [*output.rows.values(), output.segments]
-    return all(bool(np.isfinite(array).all()) for array in arrays)

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,8 +19,8 @@ import onnxruntime as ort
 
 from drlongformer.bundle import Bundle, GraphSpec, Precision, Target
 from drlongformer.errors import BundleError, Cancelled, DeviceUnavailable, EngineFailed
-from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, blocks_of, pack
-from drlongformer.types import HIDDEN, FloatArray, WindowInput
+from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, blocks_of, pack, unpack
+from drlongformer.types import HIDDEN, FloatArray, WindowInput, WindowOutput
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,26 @@ class Engine(Protocol):
     def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
         """Compute a batch. Raises EngineFailed, and Cancelled when `stop` ended it."""
         ...
+
+
+def compute(engine: Engine, windows: Sequence[WindowInput], stop: Stop | None = None) -> list[WindowOutput | EngineFailed]:
+    """Pack, run, unpack; a window whose answer is not finite gets an error of its own.
+
+    Raises EngineFailed, whatever breaks, and Cancelled.
+    """
+    try:
+        batch = pack(windows, block=engine.block, heads=engine.heads)
+        outputs = unpack(batch, engine.run(batch, stop))
+    except (EngineFailed, Cancelled):
+        raise
+    except Exception as error:
+        raise EngineFailed(f"{type(error).__name__} on a batch of {len(windows)} windows") from error
+    return [output if _is_finite(output) else EngineFailed("the engine gave values that are not finite") for output in outputs]
+
+
+def _is_finite(output: WindowOutput) -> bool:
+    arrays = [*output.rows.values()] if output.segments is None else [*output.rows.values(), output.segments]
+    return all(bool(np.isfinite(array).all()) for array in arrays)
 
 
 class OnnxEngine:
