@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drlongformer.bundle import load
 from drlongformer.errors import TrainingError
-from drlongformer.training import commands, evaluate, recipes, trained, whole
+from drlongformer.training import commands, evaluate, recipes, ship, trained, whole
 from drlongformer.training.inference import answer
 from drlongformer.types import WindowInput
 from tests.training import models, served, tiny
@@ -30,6 +31,16 @@ def test_a_whole_recipe_ends_with_a_scored_model_and_its_provenance(tmp_path: Pa
     before = (folder / "model.safetensors").read_bytes()
     whole.run(tiny.recipe(), data=data, output=output)
     assert (folder / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_finished_run_ships_as_a_bundle_with_its_card(tmp_path: Path) -> None:
+    output, recipe = tmp_path / "run", tiny.recipe()
+    whole.run(recipe, data=tiny.data_folder(tmp_path / "data"), output=output)
+    bundle = load(ship.run(recipe, output=output, store=tmp_path / "store", name="tiny"))
+    assert {head.name for head in bundle.manifest.heads} == {"mlm", "atc", "temporal", "clinical", "embedding"}
+    readme = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert all(text in readme for text in ("Licence of the weights: made up", "| leaflets | train-nc |", "0.80 (guessing)"))
 
 
 def test_windows_past_the_model_are_read_through_overlapping_ones(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from drlongformer.training import evaluate as evaluation
 from drlongformer.training import finetune as finetuning
 from drlongformer.training import pretrain as pretraining
+from drlongformer.training import ship as shipping
 from drlongformer.training import whole
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.recipes import RECIPES, OptimisationRecipe, named
@@ -64,6 +65,11 @@ def evaluate(name: str, *, model: Path, data: Path, output: Path) -> dict[str, A
     chosen = named(name)
     folder = DataFolder(data, policies=chosen.policies)
     return evaluation.run(chosen.evaluation, trained_model=model, folder=folder, output=output)
+
+
+def ship(name: str, *, run: Path, store: Path, bundle: str, version: int | None = None) -> Path:
+    """Export a finished recipe run as a bundle of the store; returns the bundle's folder."""
+    return shipping.run(named(name), output=run, store=store, name=bundle, version=version)
 
 
 def _timed(recipe: OptimisationRecipe, seconds: float | None) -> OptimisationRecipe:
