@@ -134,8 +134,8 @@ def _slowed(
     return [loop, total, *nodes[:2], late, *nodes[2:]], constants
 
 
-def write(store: Path, *, name: str = "by-hand", version: int = 1, slow: bool = False, **changes: Any) -> Bundle:
-    """Write the bundle into a store and load it."""
+def write(store: Path, *, name: str = "by-hand", version: int = 1, model: bytes | None = None, **changes: Any) -> Bundle:
+    """Write the bundle, by default with the graph made by hand, into a store and load it."""
     fields: dict[str, Any] = {
         "name": name,
         "version": version,
@@ -154,7 +154,7 @@ def write(store: Path, *, name: str = "by-hand", version: int = 1, slow: bool = 
     }
     sources: dict[str, Path | bytes] = {
         "tokenizer.json": json.dumps(tiny.content("bytes")).encode(),
-        "model.onnx": graph(slow=slow),
+        "model.onnx": model or graph(),
     }
     return bundle.load(bundle.write(store, Manifest(**fields | changes), sources))
 

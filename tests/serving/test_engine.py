@@ -85,7 +85,7 @@ def test_what_breaks_in_the_graph_is_an_engine_failure(onnx_engine: OnnxEngine) 
 
 
 def test_a_run_can_be_stopped_from_another_thread(tmp_path: Path) -> None:
-    engine = OnnxEngine(bundles.write(tmp_path, slow=True), "cpu", 1)
+    engine = OnnxEngine(bundles.write(tmp_path, model=bundles.graph(slow=True)), "cpu", 1)
     stop = Stop()
     timer = threading.Timer(0.05, stop.set)
     timer.start()
@@ -149,6 +149,46 @@ def test_a_window_is_answered_the_same_alone_and_beside_others(kind: str, onnx_e
     windows = [question(length) for length in (1, 15, 16, 17, 40)]
     for together, alone in zip(answers(engine, *windows), windows, strict=True):
         assert_same(together, answers(engine, alone)[0])
+
+
+@pytest.mark.slow
+def test_an_exported_longformer_runs_as_it_is(tmp_path: Path) -> None:
+    import onnx_ir as ir
+    import torch
+
+    from drlongformer.model.export import to_ir
+    from drlongformer.model.heads import ClassificationHead, LongformerWithHeads, MaskedLanguageHead, TokenHead
+    from drlongformer.model.longformer import Longformer, LongformerConfig, Pack
+
+    config = LongformerConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=bundles.MAX_TOKENS + 2,
+        attention_window=(16, 32),
+        block=BLOCK,
+    )
+    torch.manual_seed(0)
+    encoder = Longformer(config)
+    words = MaskedLanguageHead(config, encoder.embeddings.word_embeddings)
+    heads = {"entities": TokenHead(config, 3), "chapter": ClassificationHead(config, 3), "words": words}
+    model = LongformerWithHeads(encoder, heads).eval()
+    engine = OnnxEngine(bundles.write(tmp_path, model=ir.to_proto(to_ir(model)).SerializeToString()), "cpu", 1)
+    assert dict(engine.widths) == WIDTHS
+    batch = packed(*(question(length) for length in (1, 15, 16, 17, 64)))
+    output = engine.run(batch)
+    with torch.no_grad():
+        rows, sums = model(
+            Pack.of(batch),
+            {head: torch.from_numpy(at) for head, at in batch.rows.items()},
+            torch.from_numpy(batch.segment_of_slot),
+            torch.from_numpy(batch.segment_index),
+        )
+    for head in WIDTHS:
+        np.testing.assert_allclose(output.rows[head], rows[head].numpy(), atol=1e-5)
+    np.testing.assert_allclose(output.segment_sums, sums.numpy(), atol=1e-4)
 
 
 # FakeEngine
