@@ -148,8 +148,10 @@ def score(subject: Subject, folder: DataFolder, test: TestSet) -> dict[str, Any]
 def run(recipe: EvaluationRecipe, *, trained_model: Path, folder: DataFolder, output: Path) -> dict[str, Any]:
     """Score a trained folder on every test set of the recipe, into a JSON file."""
     subject = Subject.load(trained_model)
-    found = {test.key: score(subject, folder, test) for test in recipe.tests}
-    output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    found: dict[str, Any] = {}
+    for test in recipe.tests:
+        found[test.key] = score(subject, folder, test)
+        output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
 

@@ -210,8 +210,8 @@ def _mini_finetuning() -> FinetuningRecipe:
                 set="leaflet_atc",
                 code="atc",
                 levels=(1, 3, 4, 5, 7),
-                pairs=3,
-                window_tokens=(4096, 1024, 1024, 512),
+                pairs=2,
+                window_tokens=(4096, 1024, 1024, 1024, 512),
                 masked_chance=0.3,
             ),
             SpanSource(

@@ -21,7 +21,8 @@ from drlongformer.training.recipes import ClassSource, RawSource, SpanSource
 from drlongformer.training.spans import spans_of, tags
 from drlongformer.types import IntArray
 
-ENCODE_BATCH = 256
+FROM_THE_START = 0.65
+"""Share of the windows that begin with their text."""
 
 
 class Draws(Protocol):
@@ -60,10 +61,22 @@ class Reading:
         """A generator of its own for every combination of keys."""
         return np.random.default_rng((self.seed, *keys))
 
-    def encode(self, texts: Sequence[str]) -> list[IntArray]:
-        """Content tokens of many texts."""
-        groups = (texts[i : i + ENCODE_BATCH] for i in range(0, len(texts), ENCODE_BATCH))
-        return [encoded.ids for group in groups for encoded in self.tokenizer.encode_batch(group)]
+
+class Texts:
+    """Documents by number, tokenised when first drawn: a short run does not wait for what it never reads."""
+
+    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer) -> None:
+        self._texts, self._tokenizer = texts, tokenizer
+        self._ids: dict[int, IntArray] = {}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, document: int) -> IntArray:
+        if document not in self._ids:
+            (encoded,) = self._tokenizer.encode_batch([self._texts[document]])
+            self._ids[document] = encoded.ids
+        return self._ids[document]
 
 
 def turn(step: int, size: int, count: int, random: Callable[[int], np.random.Generator]) -> list[int]:
@@ -80,7 +93,7 @@ class Classes:
         records = list(folder.records(recipe.set, "train"))
         number = {label: place for place, label in enumerate(labels)}
         self._recipe, self._reading, self._tag = recipe, reading, tag
-        self._ids = reading.encode([record["text"] for record in records])
+        self._ids = Texts([record["text"] for record in records], reading.tokenizer)
         self._classes = [number[_only(record["labels"])] for record in records]
         self._kinship = _places([record["meta"][recipe.code] for record in records], recipe.levels)  # [D, levels + 1]
 
@@ -136,9 +149,8 @@ class Raw:
     """Two masked windows of each document, close to one another and to nothing else."""
 
     def __init__(self, recipe: RawSource, folder: DataFolder, reading: Reading, tag: int, depth: int) -> None:
-        texts = [document.text for document in folder.documents(recipe.sets, "train")]
         self._recipe, self._reading, self._tag, self._depth = recipe, reading, tag, depth
-        self._ids = reading.encode(texts)
+        self._ids = Texts([document.text for document in folder.documents(recipe.sets, "train")], reading.tokenizer)
 
     def draw(self, step: int) -> list[Example]:
         """Two windows of every document."""
@@ -153,9 +165,10 @@ class Raw:
 
 
 def crop(ids: IntArray, window_tokens: Sequence[int], random: np.random.Generator) -> IntArray:
-    """A run of content tokens for a window of a drawn length: half of them begin with the text, the others mostly early on."""
+    """A run of content tokens for a window of a drawn length: most begin with the text, the others anywhere, rather early."""
     length = int(random.choice(np.asarray(window_tokens))) - SPECIALS
-    start = int(max(0, len(ids) - length // 2) * max(0.0, 2.0 * random.random() - 1.0) ** 3)
+    late = max(0.0, 1.0 - random.random() / (1.0 - FROM_THE_START))
+    start = int(max(0, len(ids) - length // 2) * late**2)
     return ids[start : start + length]
 
 
