@@ -202,13 +202,15 @@ def _refuse_racing_sums(graph: ir.Graph) -> None:
 
 
 def _store_halved(graph: ir.Graph) -> None:
-    """Keep large fp32 matrices as fp16 and cast them in the graph; they are exact, having been rounded before the export."""
+    """Keep matrices as fp16 and cast them in the graph, where that loses nothing: they were rounded before the export.
+
+    What the exporter has folded into a new matrix, such as positions with the token type, is not rounded and stays fp32.
+    """
     first = next(iter(graph))
     for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) < 2 or tensor.size < SMALLEST_HALVED:
+        half = _halved(value)
+        if half is None:
             continue
-        half = ir.tensor(tensor.numpy().astype(np.float16), name=f"{name}.fp16")
         stored = ir.Value(name=half.name, type=ir.TensorType(half.dtype), shape=value.shape, const_value=half)
         cast = ir.node("Cast", [stored], {"to": ir.DataType.FLOAT}, name=f"{name}.cast")
         ir.convenience.replace_all_uses_with(value, cast.outputs[0])
@@ -216,3 +218,13 @@ def _store_halved(graph: ir.Graph) -> None:
         cast.outputs[0].name = name
         graph.register_initializer(stored)
         graph.insert_before(first, cast)
+
+
+def _halved(value: ir.Value) -> ir.TensorProtocol | None:
+    """A large fp32 matrix as fp16, None for anything else and for what would change."""
+    tensor = value.const_value
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT or len(tensor.shape) < 2 or tensor.size < SMALLEST_HALVED:
+        return None
+    whole = tensor.numpy()
+    half = whole.astype(np.float16)
+    return ir.tensor(half, name=f"{value.name}.fp16") if np.array_equal(half.astype(np.float32), whole) else None

@@ -6,7 +6,6 @@ tokenizer, card. `huggingface_hub` does the work and honours HF_ENDPOINT, HF_HOM
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -56,8 +56,6 @@ def fetch(source: str, *, revision: str | None = None, endpoint: str | None = No
             raise CheckpointError(f"{source} is a local folder, which has no revision {revision!r}")
         folder = Path(source).resolve()
         return Source(folder=folder, origin=folder.name, revision=None)
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
-        raise CheckpointError(f"{source!r} is neither a local folder nor the id of a Hub repository (OWNER/NAME)")
     return _download(source, revision, endpoint, cache)
 
 
@@ -69,6 +67,8 @@ def _download(repository: str, revision: str | None, endpoint: str | None, cache
         folder = snapshot_download(
             repository, revision=info.sha, allow_patterns=wanted, endpoint=endpoint, cache_dir=cache, max_workers=2
         )
+    except HFValidationError:
+        raise CheckpointError(f"{repository!r} is neither a local folder nor the id of a Hub repository (OWNER/NAME)") from None
     except (OfflineModeIsEnabled, LocalEntryNotFoundError, requests.ConnectionError, requests.Timeout) as error:
         raise CheckpointError(f"the Hub cannot be reached for {named}; a downloaded folder can be imported offline") from error
     except GatedRepoError as error:

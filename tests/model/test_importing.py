@@ -1,0 +1,220 @@
+"""Importing: a checkpoint becomes a verified bundle whose graph gives transformers' answers, or nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+import transformers
+
+from drlongformer import bundle
+from drlongformer.bundle import Bundle, HeadSpec, TokenizerSpec
+from drlongformer.errors import BundleError, CheckpointError, ParityError
+from drlongformer.model.card import card
+from drlongformer.model.checkpoint import load_hf
+from drlongformer.model.heads import ClassificationHead, LongformerWithHeads, TokenHead
+from drlongformer.model.importing import About, export_bundle, heads_of, import_model
+from drlongformer.model.longformer import Longformer, LongformerConfig
+from drlongformer.model.tokenizer_files import TokenizerFile
+from drlongformer.packing import PackedBatch, pack
+from drlongformer.types import FloatArray, WindowInput
+from tests.model.checkpoints import VOCABULARY, save_checkpoint
+
+BLOCK = 16
+README = "---\nlicense: apache-2.0\n---\n# A model\n"
+
+
+def run(read: Bundle, batch: PackedBatch) -> dict[str, FloatArray]:
+    session = ort.InferenceSession(read.folder / read.graph("cpu").file, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, batch.feeds()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, transformers.PreTrainedModel, list[str]]:
+    """A masked language model, its bundle, and the steps that were reported."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    model = save_checkpoint(folder, "LongformerForMaskedLM", safe=False)
+    (folder / "README.md").write_text(README)
+    steps: list[str] = []
+    store = tmp_path_factory.mktemp("store")
+    return bundle.load(import_model(str(folder), name="lm", store=store, block=BLOCK, report=steps.append)), model, steps
+
+
+@torch.no_grad()
+def test_a_bundle_answers_as_transformers_does(imported: tuple[Bundle, transformers.PreTrainedModel, list[str]]) -> None:
+    read, model, _ = imported
+    ids = np.random.default_rng(0).integers(5, VOCABULARY, 83)
+    every = np.arange(len(ids))
+    window = WindowInput(ids=ids, rows={"hidden": every, "fill-mask": every}, segments=np.zeros_like(ids))
+    batch = pack([window], block=BLOCK, heads=read.manifest.outputs)
+    got = run(read, batch)
+    wanted = model(torch.from_numpy(ids)[None], output_hidden_states=True)
+    np.testing.assert_allclose(got["hidden"], wanted.hidden_states[-1][0, :83], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(got["fill-mask"], wanted.logits[0], atol=3e-5, rtol=0)
+    mean = got["segment_sums"].sum((0, 1)) / len(ids)
+    np.testing.assert_allclose(mean, wanted.hidden_states[-1][0, :83].mean(0), atol=1e-5, rtol=0)
+
+
+def test_a_bundle_says_what_is_known_of_it(imported: tuple[Bundle, transformers.PreTrainedModel, list[str]]) -> None:
+    read, _, steps = imported
+    manifest = read.manifest
+    assert (manifest.name, manifest.version, manifest.block, manifest.max_tokens) == ("lm", 1, BLOCK, 100)
+    assert (manifest.base_revision, manifest.licence, manifest.vocab_size) == (None, "apache-2.0", VOCABULARY)
+    assert manifest.window_overlap < manifest.max_tokens // 2
+    assert {parity.against for parity in manifest.graphs[0].parity} == {"module", "transformers"}
+    assert set(manifest.files) == {"README.md", "model.fp32.onnx", "model.fp32.weights", "tokenizer.json"}
+    assert [head.name for head in manifest.heads] == ["fill-mask", "embed"]
+    assert len(steps) == 5
+
+
+def test_embeddings_of_a_language_model_are_means_and_not_called_trained(
+    imported: tuple[Bundle, transformers.PreTrainedModel, list[str]],
+) -> None:
+    read, _, _ = imported
+    head = read.head("embed")
+    assert (head.pooling, head.global_attention, head.trained) == ("mean", "none", False)
+    assert read.head("fill-mask").trained
+    readme = (read.folder / "README.md").read_text()
+    assert "**embed is not trained**" in readme
+    assert "fill-mask is not trained" not in readme
+    assert "apache-2.0" in readme
+
+
+def test_no_path_of_this_machine_reaches_a_bundle(imported: tuple[Bundle, transformers.PreTrainedModel, list[str]]) -> None:
+    read, _, _ = imported
+    for path in read.folder.iterdir():
+        assert str(Path.cwd()).encode() not in path.read_bytes()
+        assert str(read.folder.parent.parent.parent).encode() not in path.read_bytes()
+
+
+CONFIG = LongformerConfig(
+    vocab_size=50,
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=16,
+    max_position_embeddings=66,
+    attention_window=(16, 16),
+    block=BLOCK,
+)
+TOKENIZER = TokenizerFile(content=b"{}", spec=TokenizerSpec(bos_id=0, eos_id=2, pad_id=1, mask_id=4, mask_token="<mask>"))
+HEADS = (
+    HeadSpec(
+        name="atc", task="classify", output="atc", labels=("a", "b"), global_attention="first", function="softmax", trained=True
+    ),
+    HeadSpec(
+        name="entities",
+        task="ner",
+        output="ner",
+        labels=("O", "B-X", "I-X"),
+        global_attention="first",
+        decoding="bio",
+        trained=True,
+    ),
+    HeadSpec(name="embed", task="embed", output="hidden", global_attention="first", pooling="cls", trained=True),
+)
+ABOUT = About(name="many", version=3, patient_data=True, description="Several heads.", scores={"atc": {"f1": 0.5}})
+
+
+def trained_model() -> LongformerWithHeads:
+    torch.manual_seed(0)
+    heads = {"atc": ClassificationHead(CONFIG, 2), "ner": TokenHead(CONFIG, 3), "unread": TokenHead(CONFIG, 4)}
+    return LongformerWithHeads(Longformer(CONFIG), heads)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    store = tmp_path_factory.mktemp("store")
+    return bundle.load(export_bundle(trained_model(), HEADS, TOKENIZER, about=ABOUT, store=store, store_fp16=True))
+
+
+def test_a_trained_model_with_several_heads_is_exported_as_one_graph(exported: Bundle) -> None:
+    assert exported.folder.name == "3"
+    assert exported.manifest.heads == HEADS
+    assert exported.manifest.patient_data
+    assert exported.manifest.scores == {"atc": {"f1": 0.5}}
+    window = WindowInput(ids=np.arange(40), global_slots=(0,), rows={"atc": np.array([0]), "ner": np.arange(40)})
+    got = run(exported, pack([window], block=BLOCK, heads=exported.manifest.outputs))
+    assert got["atc"].shape == (1, 2)
+    assert got["ner"].shape == (40, 3)
+    assert "unread" not in got
+
+
+def test_a_version_that_exists_is_refused_before_the_export(exported: Bundle) -> None:
+    store = exported.folder.parent.parent
+    with pytest.raises(BundleError, match="many has a version 3 already"):
+        export_bundle(trained_model(), HEADS, TOKENIZER, about=ABOUT, store=store)
+    assert bundle.next_version(store, "many") == 4
+
+
+def test_what_is_not_equal_is_not_written(tmp_path: Path) -> None:
+    model = trained_model()
+    with torch.no_grad():
+        model.get_parameter("heads.ner.classifier.weight")[0, 0] = 1e6
+    with pytest.raises(ParityError):
+        export_bundle(model, HEADS, TOKENIZER, about=ABOUT, store=tmp_path, store_fp16=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_head_that_reads_what_the_model_lacks_is_refused(tmp_path: Path) -> None:
+    heads = (HEADS[0].model_copy(update={"output": "absent"}),)
+    with pytest.raises(CheckpointError, match=r"outputs \['absent'\]"):
+        export_bundle(trained_model(), heads, TOKENIZER, about=ABOUT, store=tmp_path)
+
+
+BIO = {0: "O", 1: "B-DRUG", 2: "I-DRUG"}
+
+
+def test_sequence_classification_sees_the_first_token_globally(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "LongformerForSequenceClassification", id2label={0: "non", 1: "oui"})
+    head, embed = heads_of(load_hf(tmp_path))
+    assert (head.task, head.labels, head.function) == ("classify", ("non", "oui"), "softmax")
+    assert head.global_attention == embed.global_attention == "first"
+
+
+def test_token_classification_has_no_global_token_and_bio_tags(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "LongformerForTokenClassification", id2label=BIO)
+    head, embed = heads_of(load_hf(tmp_path))
+    assert (head.task, head.labels, head.decoding) == ("ner", ("O", "B-DRUG", "I-DRUG"), "bio")
+    assert head.global_attention == embed.global_attention == "none"
+
+
+def test_an_encoder_alone_can_only_embed(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "LongformerModel")
+    (embed,) = heads_of(load_hf(tmp_path))
+    assert (embed.task, embed.trained) == ("embed", False)
+
+
+def test_tags_that_are_not_bio_are_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "in", "LongformerForTokenClassification", id2label={0: "O", 1: "DRUG", 2: "S-DRUG"})
+    with pytest.raises(CheckpointError, match=r"2 of 3 labels are not BIO tags.*DRUG, S-DRUG"):
+        import_model(str(tmp_path / "in"), name="x", store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_multiple_choice_is_refused_for_its_global_attention(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "in", "LongformerForMultipleChoice")
+    with pytest.raises(CheckpointError, match="multiple choice has global attention on the tokens of the option"):
+        import_model(str(tmp_path / "in"), name="x", store=tmp_path / "store")
+
+
+def test_a_task_that_the_checkpoint_lacks_is_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "in", "LongformerForMaskedLM")
+    with pytest.raises(CheckpointError, match="no head for ner; it can serve fill-mask, embed"):
+        import_model(str(tmp_path / "in"), name="x", store=tmp_path / "store", tasks=["embed", "ner"])
+
+
+def test_a_card_invents_nothing(exported: Bundle) -> None:
+    manifest = exported.manifest
+    text = (exported.folder / "README.md").read_text()
+    assert text == card(manifest)
+    assert "not stated" in text
+    assert "Trained on patient data: yes" in text
+    assert "Base model" not in text
+    assert "not trained" not in text
+    untrained = manifest.model_copy(update={"heads": tuple(head.model_copy(update={"trained": False}) for head in HEADS)})
+    assert card(untrained).count("is not trained") == 3
