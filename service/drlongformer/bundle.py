@@ -88,7 +88,8 @@ class HeadSpec(_Strict):
             raise ValueError(f"a {self.task} head with {len(self.labels)} labels")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels repeat")
-        if unknown := self.thresholds.keys() - set(self.labels):
+        types = {label[2:] for label in self.labels if label[:2] in ("B-", "I-")} if self.task == "ner" else set()
+        if unknown := self.thresholds.keys() - types - set(self.labels):
             raise ValueError(f"thresholds for unknown labels {sorted(unknown)}")
         if (self.task == "embed") != (self.pooling is not None):
             raise ValueError(f"a {self.task} head with pooling {self.pooling}")
@@ -188,9 +189,10 @@ class Bundle:
         for head in heads:
             if name in (None, head.name):
                 return head
-        wanted = f"task {task!r}" if name is None else f"head {name!r} for task {task!r}"
+        wanted = f"task {task!r}" if name is None else f"such head for task {task!r}"
+        location = () if name is None else ("head",)
         there = f"its heads for it: {[head.name for head in heads]}" if heads else f"its tasks: {list(self.tasks)}"
-        raise UnsupportedTask(f"model {self.manifest.name!r} has no {wanted}; {there}")
+        raise UnsupportedTask(f"model {self.manifest.name!r} has no {wanted}; {there}", location=location)
 
     def graph(self, target: Target, precision: Precision | None = None) -> GraphSpec:
         """The first graph made for the device, else the first portable (`cpu`) one, in that precision if one is given."""

@@ -260,7 +260,6 @@ async def test_a_bad_request_is_a_problem_without_a_word_of_it(bad: Bad, watched
     assert problem.get("instance", response.headers["x-request-id"]) == response.headers["x-request-id"]
 
 
-@pytest.mark.xfail(reason="bundle.head quotes the name it was asked for")
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_name_of_an_unknown_head_does_not_come_back(watched: Watched) -> None:
     response = await watched.send(with_field("head", CANARY))

@@ -212,8 +212,8 @@ def _plan(model: ServedModel, document: Document, tokens: int, options: RequestO
     """The windows that are read of a document of so many content tokens. Raises EmptyText and DocumentTooLong."""
     manifest = model.bundle.manifest
     capacity = manifest.max_tokens - SPECIALS
-    if not tokens:
-        raise EmptyText(f"document {document.index} has no token")
+    if not tokens or document.text.isspace():  # some tokenizers have tokens for blank space, some have none
+        raise EmptyText(f"document {document.index} has no visible character")
     if tokens > capacity and options.overflow == "truncate":
         return (truncate(tokens, capacity=capacity, side=options.truncate_side),)
     if tokens > capacity and options.overflow == "refuse":
