@@ -25,6 +25,18 @@ from drlongformer.types import FloatArray, IntArray, WindowInput, WindowOutput
 ROWS_PREFIX = "rows."
 SEGMENT_SUMS = "segment_sums"
 
+AXES = {
+    "input_ids": "NB",
+    "document_of_block": "N",
+    "first_block": "D",
+    "document_length": "D",
+    "global_slot": "DG",
+    "query_blocks": "M",
+    "segment_of_slot": "MB",
+    "segment_index": "K",
+}
+"""Axes of a graph's inputs by the letters above; only B is static, and each head's `rows.` input has an R of its own."""
+
 
 def blocks_of(tokens: int, block: int) -> int:
     """How many blocks of `block` slots hold `tokens` tokens."""
@@ -82,16 +94,7 @@ class PackedBatch:
 
     def feeds(self) -> dict[str, IntArray]:
         """The arrays by the names of the graph's inputs."""
-        named = {
-            "input_ids": self.input_ids,
-            "document_of_block": self.document_of_block,
-            "first_block": self.first_block,
-            "document_length": self.document_length,
-            "global_slot": self.global_slot,
-            "query_blocks": self.query_blocks,
-            "segment_of_slot": self.segment_of_slot,
-            "segment_index": self.segment_index,
-        }
+        named = {name: getattr(self, name) for name in AXES}
         return named | {ROWS_PREFIX + head: rows for head, rows in self.rows.items()}
 
 

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from drlongformer import bundle
 from drlongformer.bundle import Bundle, GraphSpec, HeadSpec, Manifest
+from drlongformer.packing import AXES
 from drlongformer.serving.engine import Engine, FakeEngine
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.models import Models, serve
@@ -26,16 +27,6 @@ OVERLAP = 16
 SIZE = 8
 VOCAB_SIZE = tiny.tokenizer("bytes").vocab_size
 WIDTHS = {"hidden": SIZE, "entities": 3, "chapter": 3, "words": VOCAB_SIZE}
-LETTERS = {
-    "input_ids": "NB",
-    "document_of_block": "N",
-    "first_block": "D",
-    "document_length": "D",
-    "global_slot": "DG",
-    "query_blocks": "M",
-    "segment_of_slot": "MB",
-    "segment_index": "K",
-}
 
 HEADS = (
     HeadSpec(name="vector", task="embed", output="hidden", global_attention="none", pooling="mean", trained=True),
@@ -84,7 +75,7 @@ def graph(*, slow: bool = False) -> bytes:
     made = helper.make_graph(
         nodes,
         "by_hand",
-        [helper.make_tensor_value_info(name, TensorProto.INT64, _shape(letters)) for name, letters in LETTERS.items()]
+        [helper.make_tensor_value_info(name, TensorProto.INT64, _shape(letters)) for name, letters in AXES.items()]
         + [helper.make_tensor_value_info(f"rows.{head}", TensorProto.INT64, [f"R.{head}"]) for head in WIDTHS],
         [helper.make_tensor_value_info(head, TensorProto.FLOAT, [f"R.{head}", width]) for head, width in WIDTHS.items()]
         + [helper.make_tensor_value_info("segment_sums", TensorProto.FLOAT, ["M", "K", SIZE])],

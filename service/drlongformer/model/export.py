@@ -25,7 +25,7 @@ from drlongformer.model.heads import LongformerWithHeads
 from drlongformer.model.longformer import Pack
 from drlongformer.model.parity import prove
 from drlongformer.model.reference import Reference, twin_of
-from drlongformer.packing import ROWS_PREFIX, SEGMENT_SUMS, PackedBatch, pack
+from drlongformer.packing import AXES, ROWS_PREFIX, SEGMENT_SUMS, PackedBatch, pack
 from drlongformer.types import HIDDEN, WindowInput
 
 logger = logging.getLogger(__name__)
@@ -34,18 +34,6 @@ OPSET = 23  # the first with Attention, which scaled_dot_product_attention becom
 GRAPH_FILE = "model.fp32.onnx"
 WEIGHTS_FILE = "model.fp32.weights"
 SMALLEST_HALVED = 1024  # elements; smaller matrices save nothing
-
-# Axes of the inputs by the letters of packing.py's shape legend; B alone is static, each head has a row count R of its own.
-AXES = {
-    "input_ids": "NB",
-    "document_of_block": "N",
-    "first_block": "D",
-    "document_length": "D",
-    "global_slot": "DG",
-    "query_blocks": "M",
-    "segment_of_slot": "MB",
-    "segment_index": "K",
-}
 
 
 class Graph(nn.Module):
