@@ -39,7 +39,12 @@ SPANS = (("un patient de 55 ans", "ACTOR"), ("fièvre", "CLINENTITY"), ("toux", 
 def data_folder(folder: Path) -> Path:
     """Sets of every task, and one whose policy forbids training."""
     leaflets = [
-        {"id": f"{code}-{copy}", "text": f"{text} Notice {copy}. {text}", "labels": [code[0]], "meta": {"atc": code}}
+        {
+            "id": f"{code}-{copy}",
+            "text": f"{text} Notice {copy}. {text}",
+            "labels": [code[0]],
+            "meta": {"atc": code, "sections": [18]},
+        }
         for code, text in LEAFLETS.items()
         for copy in range(3)
     ]
@@ -104,7 +109,14 @@ def recipe() -> Recipe:
             optimisation=few,
             sources=(
                 ClassSource(
-                    head="atc", set="leaflets", code="atc", levels=(1, 3), pairs=2, window_tokens=(40,), masked_chance=0.5
+                    head="atc",
+                    set="leaflets",
+                    code="atc",
+                    body="sections",
+                    levels=(1, 3),
+                    pairs=2,
+                    window_tokens=(40,),
+                    masked_chance=0.5,
                 ),
                 SpanSource(
                     annotations=(

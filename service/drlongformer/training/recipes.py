@@ -70,12 +70,15 @@ class ClassSource:
     """A set of texts with one class each; every step draws `pairs` pairs of windows that share part of a hierarchy.
 
     code: field of a record's `meta` whose prefixes of `levels` characters are the hierarchy that embeddings learn.
+    body: field of `meta` whose first entry is where a text's body begins, behind what all texts share; half of the windows
+    are of the body alone.
     masked_chance: how often a window is also masked and asked for the masked words, so that fill-mask is not forgotten.
     """
 
     head: str
     set: str
     code: str
+    body: str
     levels: tuple[int, ...]
     pairs: int
     window_tokens: tuple[int, ...]
@@ -202,7 +205,7 @@ def _mini_finetuning() -> FinetuningRecipe:
     """Leaflets for classes and embeddings, clinical cases for entities, raw text so that words are not forgotten."""
     return FinetuningRecipe(
         optimisation=OptimisationRecipe(
-            learning_rate=4e-4, steps=20_000, warmup_steps=60, seconds=1500.0, bfloat16=True, log_steps=20
+            learning_rate=5e-4, steps=20_000, warmup_steps=60, seconds=1900.0, bfloat16=True, log_steps=20
         ),
         sources=(
             ClassSource(
@@ -210,24 +213,25 @@ def _mini_finetuning() -> FinetuningRecipe:
                 set="leaflet_atc",
                 code="atc",
                 levels=(1, 3, 4, 5, 7),
-                pairs=2,
-                window_tokens=(4096, 1024, 1024, 1024, 512),
-                masked_chance=0.3,
+                pairs=4,
+                body="sections",
+                window_tokens=(4096, *(1024,) * 5, *(640,) * 8),
+                masked_chance=0.15,
             ),
             SpanSource(
                 annotations=(
                     SpanAnnotation(head="temporal", set="e3c_temporal"),
                     SpanAnnotation(head="clinical", set="e3c_clinical"),
                 ),
-                documents=2,
+                documents=1,
             ),
             SpanSource(
                 annotations=(SpanAnnotation(head="clinical", set="e3c_clinical", split="train_silver"),),
                 documents=1,
             ),
-            RawSource(sets=("pretrain_pamj", "pretrain_eltec"), documents=1, window_tokens=(512,)),
+            RawSource(sets=("pretrain_pamj", "pretrain_eltec"), documents=1, window_tokens=(384,)),
         ),
-        weights=(("mlm", 0.5), ("embedding", 0.3)),
+        weights=(("atc", 2.0), ("mlm", 0.5), ("embedding", 0.5)),
     )
 
 

@@ -21,7 +21,7 @@ from drlongformer.training.recipes import ClassSource, RawSource, SpanSource
 from drlongformer.training.spans import spans_of, tags
 from drlongformer.types import IntArray
 
-FROM_THE_START = 0.65
+FROM_THE_START = 0.85
 """Share of the windows that begin with their text."""
 
 
@@ -94,6 +94,8 @@ class Classes:
         number = {label: place for place, label in enumerate(labels)}
         self._recipe, self._reading, self._tag = recipe, reading, tag
         self._ids = Texts([record["text"] for record in records], reading.tokenizer)
+        bodies = [record["text"][max(0, record["meta"][recipe.body][0]) :] for record in records]
+        self._bodies = Texts(bodies, reading.tokenizer)
         self._classes = [number[_only(record["labels"])] for record in records]
         self._kinship = _places([record["meta"][recipe.code] for record in records], recipe.levels)  # [D, levels + 1]
 
@@ -109,7 +111,8 @@ class Classes:
         return int(random.choice(np.flatnonzero(kin)))
 
     def _example(self, document: int, random: np.random.Generator) -> Example:
-        ids = with_specials(crop(self._ids[document], self._recipe.window_tokens, random), self._reading.special)
+        texts = self._bodies if random.random() < 0.5 else self._ids
+        ids = with_specials(crop(texts[document], self._recipe.window_tokens, random), self._reading.special)
         slots = {self._recipe.head: np.zeros(1, dtype=np.int64)}
         wanted = {self._recipe.head: np.array([self._classes[document]])}
         if random.random() < self._recipe.masked_chance:
