@@ -264,6 +264,30 @@ async def test_documents_over_the_limits_of_the_service_are_refused(tmp_path: Pa
             await ask(it.pipeline, "ner", LONG)
 
 
+@pytest.mark.parametrize(("task", "text", "items"), [("tokenize", SHORT, CONTENT[SHORT]), ("fill-mask", "<mask>" * 3, 15)])
+async def test_answers_far_larger_than_their_question_are_refused_before_anything_is_computed(
+    tmp_path: Path, task: str, text: str, items: int
+) -> None:
+    async with house(tmp_path, limits=Limits(max_answer_items=items - 1)) as it:
+        with pytest.raises(DocumentTooLong, match=f"document 0 would hold {items} items, the limit is {items - 1}"):
+            await ask(it.pipeline, task, text)
+        assert not it.engine.batches
+    async with house(tmp_path / "other", limits=Limits(max_answer_items=items)) as it:
+        assert given(await ask(it.pipeline, task, text))
+        computed = len(it.engine.batches)
+        with pytest.raises(DocumentTooLong, match=f"the request would hold {2 * items} items, the limit is {items}"):
+            await ask(it.pipeline, task, text, text)
+        assert len(it.engine.batches) == computed
+
+
+async def test_the_items_of_masks_are_the_words_that_will_be_told(tmp_path: Path) -> None:
+    async with house(tmp_path, limits=Limits(max_answer_items=2)) as it:
+        answer = await it.pipeline.fill_mask(documents("<mask> <mask>"), FillMaskOptions(top_k=1000, targets=("toux",)))
+        with pytest.raises(DocumentTooLong, match=f"{tiny.tokenizer('bytes').vocab_size} items, the limit is 2"):
+            await it.pipeline.fill_mask(documents("<mask>"), FillMaskOptions(top_k=1_000_000))
+    assert [len(mask.predictions) for mask in given(answer)] == [1, 1]
+
+
 # Bad documents
 
 

@@ -151,6 +151,8 @@ class Pipeline:
             read = await self._in_pool("tokenize", request, [partial(_read, reader, document) for document in documents])
         tokenize_seconds = time.monotonic() - request.started
         _raise_first([one.reading for one in read], request.options)
+        items = sum(one.reading.items for one in read if isinstance(one.reading, Reading))
+        reading.check_items(items, self._limits, whose="the request")
         outcomes = await self._compute(read, request)
         _raise_first(outcomes, request.options)
         jobs = [partial(_finish, one, outcome) for one, outcome in zip(read, outcomes, strict=True)]

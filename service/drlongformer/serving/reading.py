@@ -40,10 +40,14 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one document may cost: characters before it is tokenised, windows after."""
+    """What may be asked: characters of a document before it is tokenised, its windows after, items of a request's answer.
+
+    An item is a token told of by `tokenize`, or a word for a mask: the two answers that may be far larger than their question.
+    """
 
     max_characters: int = 1_000_000
     max_windows: int = 64
+    max_answer_items: int = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +55,13 @@ class Reading(Generic[A]):
     """A document made ready: the passes it takes, and what becomes of their outputs, given in the same order.
 
     tokens: content tokens of the whole document plus the special tokens of one window. windows: how many were planned.
+    items: see `Limits`.
     """
 
     tokens: int
     windows: int
     truncated: bool
+    items: int
     passes: tuple[WindowInput, ...]
     finish: Callable[[Sequence[WindowOutput]], A]
 
@@ -143,12 +149,15 @@ def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> R
     """Read documents for the words behind their masks. Raises MaskError for a target that is not one token."""
     head = model.bundle.head("fill-mask", options.common.head)
     targets = None if options.targets is None else fill_mask_task.target_ids(options.targets, model.tokenizer)
+    words = min(options.top_k, model.tokenizer.vocab_size if targets is None else len(targets))
 
     def read(document: Document) -> Reading[tuple[MaskPredictions, ...]]:
         masked = _encode_masked(model, document, limits)
         encoded = masked.encoded
         windows = _plan(model, document, len(encoded), options.common, limits)
         readings = fill_mask_task.ask(masked, windows, output=head.output, mask_token=model.tokenizer.mask_token)
+        items = words * sum(len(reading.masks) for reading in readings)
+        check_items(items, limits, whose=f"document {document.index}")
 
         def finish(outputs: Sequence[WindowOutput]) -> tuple[MaskPredictions, ...]:
             return tuple(
@@ -165,7 +174,7 @@ def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> R
 
         read_windows = [windows[reading.window] for reading in readings]
         passes = _passes(model, head, encoded, read_windows, [reading.ask for reading in readings])
-        return _reading(encoded, windows, passes, finish)
+        return _reading(encoded, windows, passes, finish, items=items)
 
     return read
 
@@ -176,6 +185,8 @@ def tokenize(model: ServedModel, options: RequestOptions, limits: Limits) -> Rea
     def read(document: Document) -> Reading[tuple[TokenSpan, ...]]:
         encoded = _encode(model, document, limits)
         windows = _plan(model, document, len(encoded), options, limits)
+        items = windows[-1].keep_stop - windows[0].keep_start
+        check_items(items, limits, whose=f"document {document.index}")
 
         def finish(_: Sequence[WindowOutput]) -> tuple[TokenSpan, ...]:
             kept = kept_tokens(encoded, windows)
@@ -184,9 +195,15 @@ def tokenize(model: ServedModel, options: RequestOptions, limits: Limits) -> Rea
                 for token, (start, end) in zip(kept.ids.tolist(), kept.offsets.tolist(), strict=True)
             )
 
-        return _reading(encoded, windows, (), finish)
+        return _reading(encoded, windows, (), finish, items=items)
 
     return read
+
+
+def check_items(items: int, limits: Limits, *, whose: str) -> None:
+    """Raise DocumentTooLong for an answer larger than the limit."""
+    if items > limits.max_answer_items:
+        raise DocumentTooLong(f"the answer to {whose} would hold {items} items, the limit is {limits.max_answer_items}")
 
 
 def _encode(model: ServedModel, document: Document, limits: Limits) -> Encoded:
@@ -242,8 +259,15 @@ def _reading(
     windows: Sequence[Window],
     passes: tuple[WindowInput, ...],
     finish: Callable[[Sequence[WindowOutput]], A],
+    *,
+    items: int = 0,
 ) -> Reading[A]:
     read = windows[-1].keep_stop - windows[0].keep_start
     return Reading(
-        tokens=len(encoded) + SPECIALS, windows=len(windows), truncated=read < len(encoded), passes=passes, finish=finish
+        tokens=len(encoded) + SPECIALS,
+        windows=len(windows),
+        truncated=read < len(encoded),
+        items=items,
+        passes=passes,
+        finish=finish,
     )
