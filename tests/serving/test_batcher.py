@@ -22,7 +22,7 @@ from drlongformer.packing import EngineOutput, PackedBatch, pack, unpack
 from drlongformer.serving.batcher import Batcher, Computed, Outcome
 from drlongformer.serving.engine import FakeEngine, Stop
 from drlongformer.serving.metrics import Metrics
-from drlongformer.types import HIDDEN, WindowInput
+from drlongformer.types import HIDDEN, WindowInput, WindowOutput
 from tests.serving.factories import BLOCK, batcher, count, started, window
 
 POISON = 666
@@ -66,6 +66,24 @@ async def test_success_settles_a_document_with_its_own_windows_in_order() -> Non
         outputs = await work.submit(windows)
     for output, expected in zip(outputs, alone(*windows), strict=True):
         np.testing.assert_array_equal(output.rows[HIDDEN], expected)
+
+
+async def test_of_a_windows_answer_its_digest_is_kept() -> None:
+    windows = [window(1, 2, 3), window(4)]
+    async with started(fake()) as work:
+        [outcome] = await work.submit_all([windows], digest=lambda output: output.rows[HIDDEN].sum())
+    assert isinstance(outcome, Computed)
+    assert outcome.windows == tuple(answer.sum() for answer in alone(*windows))
+
+
+async def test_a_digest_that_breaks_settles_the_document_with_an_engine_error() -> None:
+    def broken(_: WindowOutput) -> None:
+        raise KeyError("a mistake")
+
+    async with started(fake()) as work:
+        [outcome] = await work.submit_all([[window(1), window(2)]], digest=broken)
+        assert isinstance(outcome, EngineFailed)
+        assert len(await work.submit([window(1)])) == 1
 
 
 async def test_an_engine_error_settles_the_document_with_that_error() -> None:

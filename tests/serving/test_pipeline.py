@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,8 +27,8 @@ from drlongformer.errors import (
     UnknownModel,
     UnsupportedTask,
 )
-from drlongformer.packing import pack
-from drlongformer.serving.engine import Engine, OnnxEngine
+from drlongformer.packing import EngineOutput, PackedBatch, pack
+from drlongformer.serving.engine import Engine, FakeEngine, OnnxEngine, Stop
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.models import Models
 from drlongformer.serving.pipeline import Pipeline
@@ -215,6 +216,31 @@ async def test_many_masks_take_several_passes_of_a_bounded_size(tmp_path: Path) 
         answer = await it.pipeline.fill_mask(documents(text), FillMaskOptions(top_k=1))
         assert all(len(batch.rows["words"]) <= 2 * 128 for batch in it.engine.batches)
     assert len(given(answer)) == 300
+
+
+async def test_of_each_pass_only_the_best_words_outlive_it(tmp_path: Path) -> None:
+    """The logits of 8 passes would be held until the last one otherwise."""
+    alive: list[weakref.ref[FloatArray]] = []
+    most = 0
+
+    class Watched(FakeEngine):
+        def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+            nonlocal most
+            most = max(most, sum(logits() is not None for logits in alive))
+            answered = super().run(batch, stop)
+            alive.append(weakref.ref(answered.rows["words"]))
+            return answered
+
+    text = " <mask>" * 1000
+    engine = Watched(bundles.WIDTHS, block=bundles.BLOCK)
+    metrics = Metrics.create()
+    pipeline = Pipeline(bundles.models(tmp_path, metrics=metrics, engine=engine, max_batch_tokens=64), metrics)
+    await pipeline.start()
+    answer = await pipeline.fill_mask(documents(text), FillMaskOptions(top_k=1))
+    await pipeline.stop()
+    assert len(given(answer)) == 1000
+    assert len(alive) > 8
+    assert most <= 1
 
 
 async def test_tokens_tell_their_spans_and_cost_the_engine_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from transformers.pipelines.fill_mask import FillMaskPipeline
 from drlongformer.errors import MaskError
 from drlongformer.tasks import fill_mask
 from drlongformer.text.windows import LEADING, plan, truncate
-from drlongformer.types import FloatArray
+from drlongformer.types import FloatArray, IntArray
 from tests.text.tiny import library_tokenizer, spec, tokenizer
 
 MADE = tokenizer("bytes")
@@ -21,6 +22,12 @@ MADE = tokenizer("bytes")
 
 def logits(masks: int, seed: int = 0) -> FloatArray:
     return np.random.default_rng(seed).normal(scale=3, size=(masks, MADE.vocab_size)).astype(np.float32)
+
+
+def predict(
+    values: FloatArray, spans: Sequence[tuple[int, int]], *, top_k: int, targets: IntArray | None = None
+) -> tuple[fill_mask.MaskPredictions, ...]:
+    return fill_mask.predict(fill_mask.best(values, top_k=top_k, targets=targets), spans, tokenizer=MADE)
 
 
 def spans(count: int) -> list[tuple[int, int]]:
@@ -84,7 +91,7 @@ def test_answers_are_those_of_hugging_faces_pipeline(seed: int, top_k: int, word
         top_k=top_k,
         target_ids=targets,
     )
-    found = fill_mask.predict(values, masked.spans, tokenizer=MADE, top_k=top_k, targets=targets)
+    found = predict(values, masked.spans, top_k=top_k, targets=targets)
     for one, its in zip(found, reference, strict=True):
         assert [p.token_id for p in one.predictions] == [p["token"] for p in its]
         assert [p.token for p in one.predictions] == [p["token_str"] for p in its]
@@ -95,15 +102,15 @@ def test_answers_are_those_of_hugging_faces_pipeline(seed: int, top_k: int, word
 def test_equal_scores_come_in_the_order_of_their_ids(values: list[int], top_k: int) -> None:
     row = np.full(MADE.vocab_size, -1.0, dtype=np.float32)
     row[: len(values)] = values
-    (found,) = fill_mask.predict(row[None], spans(1), tokenizer=MADE, top_k=top_k)
+    (found,) = predict(row[None], spans(1), top_k=top_k)
     expected = sorted(range(MADE.vocab_size), key=lambda number: (-row[number], number))[:top_k]
     assert [one.token_id for one in found.predictions] == expected
 
 
 def test_scores_of_targets_come_from_the_whole_vocabulary() -> None:
     values, targets = logits(1), fill_mask.target_ids(["toux", "fièvre"], MADE)
-    (found,) = fill_mask.predict(values, spans(1), tokenizer=MADE, top_k=5, targets=targets)
-    (everything,) = fill_mask.predict(values, spans(1), tokenizer=MADE, top_k=MADE.vocab_size)
+    (found,) = predict(values, spans(1), top_k=5, targets=targets)
+    (everything,) = predict(values, spans(1), top_k=MADE.vocab_size)
     scores = {one.token_id: one.score for one in everything.predictions}
     assert sum(scores.values()) == pytest.approx(1.0)
     assert {one.token_id: one.score for one in found.predictions} == {number: scores[number] for number in targets.tolist()}
@@ -122,5 +129,13 @@ def test_repeated_targets_count_once() -> None:
 
 def test_masks_keep_their_places() -> None:
     masked = MADE.encode_masked("une <mask> et un <mask>")
-    found = fill_mask.predict(logits(2), masked.spans, tokenizer=MADE, top_k=1)
+    found = predict(logits(2), masked.spans, top_k=1)
     assert [(one.start, one.end) for one in found] == [(4, 10), (17, 23)]
+
+
+def test_what_is_kept_of_a_pass_holds_no_part_of_its_logits() -> None:
+    values = logits(3)
+    kept = fill_mask.best(values, top_k=4)
+    assert (kept.ids.shape, kept.scores.shape) == ((3, 4), (3, 4))
+    assert not np.shares_memory(kept.ids, values)
+    assert not np.shares_memory(kept.scores, values)

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from drlongformer.errors import Cancelled, DeadlineExceeded, DocumentTooLong, EngineFailed, NotReady, Overloaded, ServiceError
-from drlongformer.serving.engine import Engine, Stop, compute
+from drlongformer.serving.engine import Digest, Engine, Stop, compute
 from drlongformer.serving.metrics import Metrics, reason
 from drlongformer.serving.queue import Backlog, Ticket, TicketQueue, tickets_of
 from drlongformer.serving.requests import PRIORITIES, Priority
@@ -35,9 +36,9 @@ STOP_GRACE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Computed:
-    """One document's windows, answered; the two durations add up to its time in the batcher."""
+    """One document's windows, each a WindowOutput or its digest; the two durations add up to its time in the batcher."""
 
-    windows: tuple[WindowOutput, ...]
+    windows: tuple[Any, ...]
     queue_seconds: float
     compute_seconds: float
 
@@ -52,7 +53,8 @@ class _Waiting:
     settled: asyncio.Future[Outcome]
     windows: int
     admitted: float
-    computed: dict[int, WindowOutput] = field(default_factory=dict)
+    digest: Digest | None = None
+    computed: dict[int, object] = field(default_factory=dict)
     compute_seconds: float = 0.0
 
 
@@ -114,15 +116,19 @@ class Batcher:
         *,
         deadline: float | None = None,
         priority: Priority = "interactive",
+        digest: Digest | None = None,
     ) -> list[Outcome]:
         """One outcome per document; all are admitted or none. deadline: on the batcher's clock.
 
+        digest: what is kept of each window's answer, see `engine.compute`.
         Raises Overloaded (with the time after which there will be room), NotReady, and DocumentTooLong for a request that no
         empty queue could hold. Cancelling the caller takes its documents back, even out of the engine.
         """
         if not documents:
             return []
         keys = self._admit(documents, deadline, priority)
+        for key in keys:
+            self._waiting[key].digest = digest
         settled = [self._waiting[key].settled for key in keys]
         try:
             await asyncio.wait(settled, timeout=None if deadline is None else max(0.0, deadline - self._clock()))
@@ -283,9 +289,11 @@ class Batcher:
     async def _run(self, tickets: tuple[Ticket, ...]) -> None:
         """Compute these tickets in the engine's thread and hand out the answers."""
         stop, windows = Stop(), [ticket.window for ticket in tickets]
+        digests = [self._waiting[ticket.document].digest for ticket in tickets]
         self._running = _Running(tickets=tickets, stop=stop, started=self._clock())
+        loop = asyncio.get_running_loop()
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(self._thread, compute, self._engine, windows, stop)
+            outputs = await loop.run_in_executor(self._thread, compute, self._engine, windows, digests, stop)
         finally:
             stop.set()  # if it was this loop that ended, the engine is not to go on
             seconds = self.busy_seconds
@@ -297,7 +305,7 @@ class Batcher:
         for ticket, output in zip(tickets, outputs, strict=True):
             self._deliver(ticket, output)
 
-    def _deliver(self, ticket: Ticket, output: WindowOutput | EngineFailed) -> None:
+    def _deliver(self, ticket: Ticket, output: object) -> None:
         """Keep one window's answer, and settle its document if it was the last."""
         waiting = self._waiting.get(ticket.document)
         if waiting is None:

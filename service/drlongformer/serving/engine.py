@@ -70,19 +70,31 @@ class Engine(Protocol):
         ...
 
 
-def compute(engine: Engine, windows: Sequence[WindowInput], stop: Stop | None = None) -> list[WindowOutput | EngineFailed]:
-    """Pack, run, unpack; a window whose answer is not finite gets an error of its own.
+Digest = Callable[[WindowOutput], object]
+"""What is kept of a window's answer until its whole document is computed; it must hold no part of the answer's own memory."""
+
+
+def compute(
+    engine: Engine, windows: Sequence[WindowInput], digests: Sequence[Digest | None], stop: Stop | None = None
+) -> list[object]:
+    """Pack, run, unpack, digest (None: keep all); a window whose answer is not finite gets an EngineFailed of its own.
 
     Raises EngineFailed, whatever breaks, and Cancelled.
     """
     try:
         batch = pack(windows, block=engine.block, heads=engine.heads)
         outputs = unpack(batch, engine.run(batch, stop))
+        return [_digested(output, digest) for output, digest in zip(outputs, digests, strict=True)]
     except (EngineFailed, Cancelled):
         raise
     except Exception as error:
         raise EngineFailed(f"{type(error).__name__} on a batch of {len(windows)} windows") from error
-    return [output if _is_finite(output) else EngineFailed("the engine gave values that are not finite") for output in outputs]
+
+
+def _digested(output: WindowOutput, digest: Digest | None) -> object:
+    if not _is_finite(output):
+        return EngineFailed("the engine gave values that are not finite")
+    return output if digest is None else digest(output)
 
 
 def _is_finite(output: WindowOutput) -> bool:

@@ -174,9 +174,14 @@ class Pipeline:
 
     async def _compute(self, read: Sequence[_Read[A]], request: _Request) -> list[Outcome | InputError]:
         """One outcome per document; those that cannot be read keep their error."""
-        asking = [one.reading.passes for one in read if isinstance(one.reading, Reading) and one.reading.passes]
-        batcher, priority = request.model.batcher, request.options.priority
-        computed = iter(await batcher.submit_all(asking, deadline=request.deadline, priority=priority))
+        asking = [one.reading for one in read if isinstance(one.reading, Reading) and one.reading.passes]
+        outcomes = await request.model.batcher.submit_all(
+            [one.passes for one in asking],
+            deadline=request.deadline,
+            priority=request.options.priority,
+            digest=asking[0].digest if asking else None,  # all documents of a request are asked the same
+        )
+        computed = iter(outcomes)
         return [
             one.reading if isinstance(one.reading, InputError) else next(computed) if one.reading.passes else _NOT_COMPUTED
             for one in read

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from drlongformer.bundle import HeadSpec
 from drlongformer.errors import DocumentTooLong, EmptyText
+from drlongformer.serving.engine import Digest
 from drlongformer.serving.models import ServedModel
 from drlongformer.serving.requests import (
     ClassifyOptions,
@@ -30,7 +31,7 @@ from drlongformer.tasks import fill_mask as fill_mask_task
 from drlongformer.tasks import ner as ner_task
 from drlongformer.tasks.ask import Ask
 from drlongformer.tasks.classify import LabelScore
-from drlongformer.tasks.fill_mask import MaskPredictions
+from drlongformer.tasks.fill_mask import BestWords, MaskPredictions
 from drlongformer.text.tokenizer import Masked
 from drlongformer.text.windows import SPECIALS, kept_tokens, plan, truncate
 from drlongformer.types import HIDDEN, Document, Encoded, Window, WindowInput, WindowOutput
@@ -55,7 +56,7 @@ class Reading(Generic[A]):
     """A document made ready: the passes it takes, and what becomes of their outputs, given in the same order.
 
     tokens: content tokens of the whole document plus the special tokens of one window. windows: how many were planned.
-    items: see `Limits`.
+    items: see `Limits`. digest: see `engine.compute`, it depends on the request alone; `finish` is given what it made.
     """
 
     tokens: int
@@ -63,7 +64,8 @@ class Reading(Generic[A]):
     truncated: bool
     items: int
     passes: tuple[WindowInput, ...]
-    finish: Callable[[Sequence[WindowOutput]], A]
+    digest: Digest | None
+    finish: Callable[[Sequence[Any]], A]
 
 
 Reader = Callable[[Document], Reading[A]]
@@ -151,6 +153,9 @@ def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> R
     targets = None if options.targets is None else fill_mask_task.target_ids(options.targets, model.tokenizer)
     words = min(options.top_k, model.tokenizer.vocab_size if targets is None else len(targets))
 
+    def digest(output: WindowOutput) -> BestWords:
+        return fill_mask_task.best(output.rows[head.output], top_k=options.top_k, targets=targets)
+
     def read(document: Document) -> Reading[tuple[MaskPredictions, ...]]:
         masked = _encode_masked(model, document, limits)
         encoded = masked.encoded
@@ -159,22 +164,18 @@ def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> R
         items = words * sum(len(reading.masks) for reading in readings)
         check_items(items, limits, whose=f"document {document.index}")
 
-        def finish(outputs: Sequence[WindowOutput]) -> tuple[MaskPredictions, ...]:
+        def finish(passes: Sequence[BestWords]) -> tuple[MaskPredictions, ...]:
             return tuple(
                 prediction
-                for reading, output in zip(readings, outputs, strict=True)
+                for reading, best in zip(readings, passes, strict=True)
                 for prediction in fill_mask_task.predict(
-                    output.rows[head.output],
-                    [masked.spans[mask] for mask in reading.masks],
-                    tokenizer=model.tokenizer,
-                    top_k=options.top_k,
-                    targets=targets,
+                    best, [masked.spans[mask] for mask in reading.masks], tokenizer=model.tokenizer
                 )
             )
 
         read_windows = [windows[reading.window] for reading in readings]
         passes = _passes(model, head, encoded, read_windows, [reading.ask for reading in readings])
-        return _reading(encoded, windows, passes, finish, items=items)
+        return _reading(encoded, windows, passes, finish, items=items, digest=digest)
 
     return read
 
@@ -258,9 +259,10 @@ def _reading(
     encoded: Encoded,
     windows: Sequence[Window],
     passes: tuple[WindowInput, ...],
-    finish: Callable[[Sequence[WindowOutput]], A],
+    finish: Callable[[Sequence[Any]], A],
     *,
     items: int = 0,
+    digest: Digest | None = None,
 ) -> Reading[A]:
     read = windows[-1].keep_stop - windows[0].keep_start
     return Reading(
@@ -269,5 +271,6 @@ def _reading(
         truncated=read < len(encoded),
         items=items,
         passes=passes,
+        digest=digest,
         finish=finish,
     )

@@ -1,8 +1,9 @@
 """Fill-mask: the most probable words for each mask of a document.
 
 Each mask is read in the window whose centre is nearest, and windows without one are not read at all. A vocabulary's logits
-are large, so one pass answers at most `MASKS_PER_PASS` masks; a window with more is read again. Scores are a softmax over
-the whole vocabulary, also where only `targets` are wanted; equal ones come in the order of their ids.
+are large, so one pass answers at most `MASKS_PER_PASS` masks; a window with more is read again, and of every pass only the
+best words are kept (`best`) until the document is answered (`predict`). Scores are a softmax over the whole vocabulary, also
+where only `targets` are wanted; equal ones come in the order of their ids.
 Shapes: M masks, V vocabulary, K answers.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drlongformer.errors import MaskError
 from drlongformer.tasks.ask import Ask
@@ -29,6 +31,14 @@ class Reading:
     window: int
     masks: tuple[int, ...]
     ask: Ask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BestWords:
+    """What is kept of one pass: for each mask the token ids `[M, K]` of its words, best first, and their scores `[M, K]`."""
+
+    ids: IntArray
+    scores: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +90,25 @@ def target_ids(targets: Sequence[str], tokenizer: Tokenizer) -> IntArray:
     return np.unique(np.array(ids, dtype=np.int64))
 
 
-def predict(
-    logits: FloatArray,
-    spans: Sequence[tuple[int, int]],
-    *,
-    tokenizer: Tokenizer,
-    top_k: int,
-    targets: IntArray | None = None,
-) -> tuple[MaskPredictions, ...]:
-    """The best `top_k` words for each row of logits `[M, V]`; spans: where the mask of each row stands in the text."""
+def best(logits: FloatArray, *, top_k: int, targets: IntArray | None = None) -> BestWords:
+    """The best `top_k` words for each row of logits `[M, V]`."""
+    ids = np.stack([_best(row, top_k, targets) for row in logits])
+    scores = np.stack([_scores(row, its) for row, its in zip(logits, ids, strict=True)])
+    return BestWords(ids=ids, scores=scores)
+
+
+def predict(best: BestWords, spans: Sequence[tuple[int, int]], *, tokenizer: Tokenizer) -> tuple[MaskPredictions, ...]:
+    """The words of each mask of a pass as text; spans: where each mask stands in the document."""
     return tuple(
-        MaskPredictions(start=start, end=end, predictions=_best(row, tokenizer=tokenizer, top_k=top_k, targets=targets))
-        for row, (start, end) in zip(logits, spans, strict=True)
+        MaskPredictions(
+            start=start,
+            end=end,
+            predictions=tuple(
+                Prediction(token=tokenizer.decode_token(token_id), token_id=token_id, score=score)
+                for token_id, score in zip(ids.tolist(), scores.tolist(), strict=True)
+            ),
+        )
+        for ids, scores, (start, end) in zip(best.ids, best.scores, spans, strict=True)
     )
 
 
@@ -100,16 +117,15 @@ def _ask(masked: Masked, window: Window, numbers: Sequence[int], output: str) ->
     return Ask(rows={output: tokens - window.start + LEADING})
 
 
-def _best(row: FloatArray, *, tokenizer: Tokenizer, top_k: int, targets: IntArray | None) -> tuple[Prediction, ...]:
-    ids = np.arange(len(row)) if targets is None else targets
-    best = ids[_top(row[ids], top_k)]
+def _best(row: FloatArray, top_k: int, targets: IntArray | None) -> IntArray:
+    return _top(row, top_k) if targets is None else targets[_top(row[targets], top_k)]
+
+
+def _scores(row: FloatArray, ids: IntArray) -> NDArray[np.float64]:
     exact = row.astype(np.float64)
     exact -= exact.max()
-    scores = np.exp(exact[best]) / np.exp(exact).sum()
-    return tuple(
-        Prediction(token=tokenizer.decode_token(token_id), token_id=token_id, score=score)
-        for token_id, score in zip(best.tolist(), scores.tolist(), strict=True)
-    )
+    scores: NDArray[np.float64] = np.exp(exact[ids]) / np.exp(exact).sum()
+    return scores
 
 
 def _top(values: FloatArray, count: int) -> IntArray:
