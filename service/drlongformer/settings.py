@@ -77,6 +77,11 @@ class Limits(_Group):
         description="Characters of one document; bounds what tokenizing it may cost before its tokens are known.",
     )
     max_windows: int = Field(64, ge=1, description="Windows of one document; bounds how long one document may hold the engine.")
+    max_answer_items: int = Field(
+        200_000,
+        ge=1,
+        description="Tokens told of by /tokenize, or words for masks, in one answer; larger answers more at once, costs memory.",
+    )
     max_header_bytes: int = Field(
         16 * 1024,
         ge=1024,

@@ -2,15 +2,24 @@
 
 Each result is built from one document's outcome: the task's own fields, or with `on_error: report` the problem in their place.
 Fields that do not apply are left out. Offsets are code points and become UTF-16 units here if the caller counts so.
+
+An answer is written as pieces of JSON, one after the other, each made when it is asked for:
+
+    {"model": ..., "results": [   {"index": 0, ..., "tokens": [   {...}, {...}   ,{...}   ]}   ,{...}   ], "usage": ...}
+
+A piece holds at most `SLICE` tokens, entities or words. Making one holds the interpreter for milliseconds, making a large
+answer in one go would hold it, and with it every other request, for seconds.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FiniteFloat, SerializeAsAny, TypeAdapter
 
 from drlongformer.api.problems import Problem, describe
 from drlongformer.api.schemas import ClassifyRequest, CommonRequest, EmbedRequest, FillMaskRequest, NerRequest, TokenizeRequest
@@ -21,7 +30,9 @@ from drlongformer.text.offsets import utf16_places
 from drlongformer.types import FloatArray
 
 A = TypeVar("A")
-Fields = dict[str, Any]
+
+SLICE: Final = 2000
+"""Tokens, entities or words of one piece of an answer."""
 
 
 class _Part(BaseModel):
@@ -164,92 +175,141 @@ class TokenizeAnswer(AnswerBody[TokenizeResult]):
     """Answer of `POST /tokenize`."""
 
 
-def embed(request: EmbedRequest, answer: Answer[Embedding], instance: str) -> EmbedAnswer:
+_PARTS: Final[TypeAdapter[list[_Part]]] = TypeAdapter(list[SerializeAsAny[_Part]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a task tells of one document: short fields, and one long list that is written slice by slice.
+
+    `name` is the list's, empty where there is none; `size` is how many of its parts make one piece.
+    """
+
+    short: Mapping[str, object]
+    name: str = ""
+    parts: Iterable[_Part] = ()
+    size: int = SLICE
+
+
+def embed(request: EmbedRequest, answer: Answer[Embedding], instance: str) -> Iterator[bytes]:
     """Vectors in the encoding that was asked for."""
 
-    def own(_text: str, found: Embedding) -> Fields:
+    def own(_text: str, found: Embedding) -> _Told:
         vector = _base64(found.vector) if request.encoding == "base64" else found.vector.tolist()
-        return {"embedding": vector, "embedding_space": found.space}
+        return _Told(short={"embedding": vector, "embedding_space": found.space})
 
-    return EmbedAnswer(**_whole(request, answer, own, instance))
+    return _whole(EmbedResult, request, answer, own, instance)
 
 
-def ner(request: NerRequest, answer: Answer[Entities], instance: str) -> NerAnswer:
+def ner(request: NerRequest, answer: Answer[Entities], instance: str) -> Iterator[bytes]:
     """Entities with their places, with their text unless that was declined."""
 
-    def own(text: str, found: Entities) -> Fields:
+    def own(text: str, found: Entities) -> _Told:
         place = _places(request, text)
-        entities = [
-            {
-                "label": entity.label,
-                "start": place(entity.start),
-                "end": place(entity.end),
-                "text": entity.text if request.return_text else None,
-                "score": entity.score,
-            }
+        entities = (
+            EntityBody(
+                label=entity.label,
+                start=place(entity.start),
+                end=place(entity.end),
+                text=entity.text if request.return_text else None,
+                score=entity.score,
+            )
             for entity in found.entities
-        ]
-        return {"entities": entities, "redacted": found.redacted}
+        )
+        return _Told(short={"redacted": found.redacted}, name="entities", parts=entities)
 
-    return NerAnswer(**_whole(request, answer, own, instance))
+    return _whole(NerResult, request, answer, own, instance)
 
 
-def classify(request: ClassifyRequest, answer: Answer[tuple[LabelScore, ...]], instance: str) -> ClassifyAnswer:
+def classify(request: ClassifyRequest, answer: Answer[tuple[LabelScore, ...]], instance: str) -> Iterator[bytes]:
     """Labels as they come, best first."""
 
-    def own(_text: str, found: tuple[LabelScore, ...]) -> Fields:
-        return {"labels": [{"label": each.label, "score": each.score} for each in found]}
+    def own(_text: str, found: tuple[LabelScore, ...]) -> _Told:
+        labels = (LabelBody(label=each.label, score=each.score) for each in found)
+        return _Told(short={}, name="labels", parts=labels)
 
-    return ClassifyAnswer(**_whole(request, answer, own, instance))
+    return _whole(ClassifyResult, request, answer, own, instance)
 
 
-def fill_mask(request: FillMaskRequest, answer: Answer[tuple[MaskPredictions, ...]], instance: str) -> FillMaskAnswer:
+def fill_mask(request: FillMaskRequest, answer: Answer[tuple[MaskPredictions, ...]], instance: str) -> Iterator[bytes]:
     """Masks with their places and predictions."""
 
-    def own(text: str, found: tuple[MaskPredictions, ...]) -> Fields:
+    def own(text: str, found: tuple[MaskPredictions, ...]) -> _Told:
         place = _places(request, text)
-        masks = [
-            {
-                "start": place(mask.start),
-                "end": place(mask.end),
-                "predictions": [
-                    {"token": each.token, "token_id": each.token_id, "score": each.score} for each in mask.predictions
+        masks = (
+            MaskBody(
+                start=place(mask.start),
+                end=place(mask.end),
+                predictions=[
+                    PredictionBody(token=each.token, token_id=each.token_id, score=each.score) for each in mask.predictions
                 ],
-            }
+            )
             for mask in found
-        ]
-        return {"masks": masks}
+        )
+        words = max((len(mask.predictions) for mask in found), default=0)
+        return _Told(short={}, name="masks", parts=masks, size=max(1, SLICE // max(1, words)))
 
-    return FillMaskAnswer(**_whole(request, answer, own, instance))
+    return _whole(FillMaskResult, request, answer, own, instance)
 
 
-def tokenize(request: TokenizeRequest, answer: Answer[tuple[TokenSpan, ...]], instance: str) -> TokenizeAnswer:
+def tokenize(request: TokenizeRequest, answer: Answer[tuple[TokenSpan, ...]], instance: str) -> Iterator[bytes]:
     """Tokens with their places."""
 
-    def own(text: str, found: tuple[TokenSpan, ...]) -> Fields:
+    def own(text: str, found: tuple[TokenSpan, ...]) -> _Told:
         place = _places(request, text)
-        tokens = [{"id": each.id, "token": each.token, "start": place(each.start), "end": place(each.end)} for each in found]
-        return {"tokens": tokens, "count": len(found)}
+        tokens = (TokenBody(id=each.id, token=each.token, start=place(each.start), end=place(each.end)) for each in found)
+        return _Told(short={"count": len(found)}, name="tokens", parts=tokens)
 
-    return TokenizeAnswer(**_whole(request, answer, own, instance))
+    return _whole(TokenizeResult, request, answer, own, instance)
 
 
-def _whole(request: CommonRequest, answer: Answer[A], own: Callable[[str, A], Fields], instance: str) -> Fields:
+def _whole(
+    shape: type[ResultBody], request: CommonRequest, answer: Answer[A], own: Callable[[str, A], _Told], instance: str
+) -> Iterator[bytes]:
     texts = [document.text for document in request.inputs]
     model = answer.model
-    return {
-        "model": ModelBody(name=model.name, version=model.version, sha256=model.sha256, precision=model.precision),
-        "results": [_result(result, texts[result.index], own, instance) for result in answer.results],
-        "usage": UsageBody(documents=len(answer.results), tokens=answer.tokens),
-    }
+    identity = ModelBody(name=model.name, version=model.version, sha256=model.sha256, precision=model.precision)
+    answered = sum(result.error is None for result in answer.results)
+    usage = UsageBody(documents=answered, tokens=answer.tokens)
+    yield b'{"model":' + _json(identity) + b',"results":['
+    for place, result in enumerate(answer.results):
+        if place:
+            yield b","
+        yield from _result(shape, result, texts[result.index], own, instance)
+    yield b'],"usage":' + _json(usage) + b"}"
 
 
-def _result(result: DocumentResult[A], text: str, own: Callable[[str, A], Fields], instance: str) -> Fields:
-    named = {"index": result.index, "id": result.id}
+def _result(
+    shape: type[ResultBody], result: DocumentResult[A], text: str, own: Callable[[str, A], _Told], instance: str
+) -> Iterator[bytes]:
+    """One result; its long list comes last, and its slices are joined by commas."""
     if result.error is not None or result.answer is None:
-        return named | {"error": describe(result.error or ValueError("no answer"), instance=instance)}
+        problem = describe(result.error or ValueError("no answer"), instance=instance)
+        yield _json(shape(index=result.index, id=result.id, error=problem))
+        return
+    told = own(text, result.answer)
     counts = {"tokens": result.tokens, "windows": result.windows, "truncated": result.truncated}
-    return named | counts | own(text, result.answer)
+    known = {"index": result.index, "id": result.id} | counts | dict(told.short)
+    known.pop(told.name, None)  # the tokens of `/tokenize` stand where their number stands elsewhere
+    short = _json(shape.model_validate(known))
+    if told.name:
+        yield short.removesuffix(b"}") + f',"{told.name}":['.encode()
+        yield from _slices(iter(told.parts), told.size)
+        yield b"]}"
+    else:
+        yield short
+
+
+def _slices(parts: Iterator[_Part], size: int) -> Iterator[bytes]:
+    """The inside of a JSON list, `size` parts at a time."""
+    comma = b""
+    while some := list(islice(parts, size)):
+        yield comma + _PARTS.dump_json(some, exclude_none=True)[1:-1]
+        comma = b","
+
+
+def _json(body: BaseModel) -> bytes:
+    return body.model_dump_json(exclude_none=True).encode()
 
 
 def _places(request: CommonRequest, text: str) -> Callable[[int], int]:

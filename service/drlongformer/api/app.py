@@ -70,7 +70,10 @@ def build(settings: Settings) -> Service:
 
 def assemble(models: Models, metrics: Metrics, settings: Settings) -> Service:
     """A service over models that are loaded already."""
-    limits = Limits(max_characters=settings.limits.max_characters, max_windows=settings.limits.max_windows)
+    chosen = settings.limits
+    limits = Limits(
+        max_characters=chosen.max_characters, max_windows=chosen.max_windows, max_answer_items=chosen.max_answer_items
+    )
     return Service(
         pipeline=Pipeline(models, metrics, limits=limits),
         models=models,

@@ -25,8 +25,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Record:
     """Filled in by whoever learns something; the only mutable thing that travels with a request.
 
-    body_complete: whether the body was read to its end. admitted: whether the pipeline took the request, and so counts its
-    refusals itself.
+    body_complete: whether the body was read to its end. admitted: whether the pipeline has the request, and so counts
+    its refusals itself.
     """
 
     request_id: str

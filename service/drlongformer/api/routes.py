@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,6 +16,7 @@ from drlongformer.api import answers, catalogue
 from drlongformer.api.documentation import for_reading, for_task
 from drlongformer.api.json_body import parse
 from drlongformer.api.lifecycle import Lifecycle
+from drlongformer.api.pieces import PiecewiseResponse, make
 from drlongformer.api.record import Record, record_of
 from drlongformer.api.schemas import (
     ClassifyRequest,
@@ -35,7 +36,7 @@ from drlongformer.settings import Settings
 
 _JSON_TYPE = re.compile(r"application/json(\s*;\s*charset\s*=\s*\"?utf-8\"?)?\s*", re.IGNORECASE)
 
-_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 B = TypeVar("B", bound=CommonRequest)
 A = TypeVar("A")
@@ -71,50 +72,57 @@ def task_routes(service: Service) -> APIRouter:
     async def embed(request: Request) -> Response:
         """One vector for each document."""
         call = await _read(service, request, EmbedRequest)
-        return call.reply(answers.embed, await pipeline.embed(call.body.documents, call.body.options(call.seconds)))
+        return await call.reply(answers.embed, pipeline.embed(call.body.documents, call.body.options(call.seconds)))
 
     @router.post("/ner", **for_task("/ner", NerRequest, answers.NerAnswer))
     async def ner(request: Request) -> Response:
         """Entities with their exact places in the text."""
         call = await _read(service, request, NerRequest)
-        return call.reply(answers.ner, await pipeline.ner(call.body.documents, call.body.options(call.seconds)))
+        return await call.reply(answers.ner, pipeline.ner(call.body.documents, call.body.options(call.seconds)))
 
     @router.post("/classify", **for_task("/classify", ClassifyRequest, answers.ClassifyAnswer))
     async def classify(request: Request) -> Response:
         """Labels with their scores, best first."""
         call = await _read(service, request, ClassifyRequest)
-        return call.reply(answers.classify, await pipeline.classify(call.body.documents, call.body.options(call.seconds)))
+        return await call.reply(answers.classify, pipeline.classify(call.body.documents, call.body.options(call.seconds)))
 
     @router.post("/fill-mask", **for_task("/fill-mask", FillMaskRequest, answers.FillMaskAnswer))
     async def fill_mask(request: Request) -> Response:
         """Words that may stand where the text has a mask."""
         call = await _read(service, request, FillMaskRequest)
-        return call.reply(answers.fill_mask, await pipeline.fill_mask(call.body.documents, call.body.options(call.seconds)))
+        return await call.reply(answers.fill_mask, pipeline.fill_mask(call.body.documents, call.body.options(call.seconds)))
 
     @router.post("/tokenize", **for_task("/tokenize", TokenizeRequest, answers.TokenizeAnswer))
     async def tokenize(request: Request) -> Response:
         """The model's tokens, and the part of the text each stands for."""
         call = await _read(service, request, TokenizeRequest)
-        return call.reply(answers.tokenize, await pipeline.tokenize(call.body.documents, call.body.common(call.seconds)))
+        return await call.reply(answers.tokenize, pipeline.tokenize(call.body.documents, call.body.common(call.seconds)))
 
     return router
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call(Generic[B]):
-    """A request that was read: its body, and the seconds that are left for it."""
+    """A request that was read: its body, the seconds it was allowed, and those that are left of them."""
 
     body: B
+    allowed: float
     seconds: float
     record: Record
 
-    def reply(self, shape: Callable[[B, Answer[A], str], BaseModel], answer: Answer[A]) -> Response:
-        """The answer's body, and into the record what headers, log and metrics tell of it."""
+    async def reply(self, shape: Callable[[B, Answer[A], str], Iterator[bytes]], coming: Awaitable[Answer[A]]) -> Response:
+        """The answer, and into the record what headers, log and metrics tell of it."""
+        try:
+            answer = await coming
+        except DeadlineExceeded:
+            raise DeadlineExceeded(
+                f"the deadline of {self.allowed:g} seconds passed before every document was answered"
+            ) from None
+        self.record.admitted = False  # the pipeline is done with it, and counts no refusal from here on
         self.record.timings = answer.timings
         self.record.tokens = answer.tokens
         self.record.model = f"{answer.model.name}:{answer.model.version}"
-        body = shape(self.body, answer, self.record.request_id)
-        return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
+        return PiecewiseResponse(await make(shape(self.body, answer, self.record.request_id)))
 
 
 async def _read(service: Service, request: Request, model: type[B]) -> _Call[B]:
@@ -128,7 +136,7 @@ async def _read(service: Service, request: Request, model: type[B]) -> _Call[B]:
     if left <= 0:
         raise DeadlineExceeded(f"the deadline of {allowed:g} seconds passed while the request was read")
     record.admitted, record.documents = True, len(body.inputs)
-    return _Call(body=body, seconds=left, record=record)
+    return _Call(body=body, allowed=allowed, seconds=left, record=record)
 
 
 def _require_json(request: Request) -> None:

@@ -1,0 +1,139 @@
+"""Answers are written as pieces of bounded size that together are the documented JSON, and are made beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drlongformer.api import answers
+from drlongformer.api.answers import SLICE
+from drlongformer.api.pieces import SEND_BYTES, make
+from drlongformer.api.schemas import EmbedRequest, FillMaskRequest, NerRequest, TokenizeRequest, read
+from drlongformer.errors import EmptyText
+from drlongformer.serving.requests import Answer, DocumentResult, Embedding, Entities, ModelIdentity, Timings, TokenSpan
+from drlongformer.tasks.fill_mask import MaskPredictions, Prediction
+from drlongformer.tasks.ner import Entity
+from tests.api import services
+
+MODEL = ModelIdentity(name="m", version=1, sha256="0" * 12, precision="fp32")
+TIMINGS = Timings(tokenize_seconds=0, queue_seconds=0, compute_seconds=0, total_seconds=0)
+MANY = 3 * SLICE + 7
+
+
+def answer(*found: Any) -> Answer[Any]:
+    """One result per thing found; None is a document in error."""
+    results = tuple(
+        DocumentResult(
+            index=index, id=None, tokens=5, windows=1, answer=each, error=EmptyText("nothing") if each is None else None
+        )
+        for index, each in enumerate(found)
+    )
+    return Answer(model=MODEL, results=results, timings=TIMINGS)
+
+
+def inputs(texts: int) -> dict[str, Any]:
+    return {"inputs": ["a" * 10] * texts}
+
+
+def spans(number: int) -> tuple[TokenSpan, ...]:
+    return tuple(TokenSpan(id=index, token="a", start=0, end=1) for index in range(number))
+
+
+def masks(number: int, words: int) -> tuple[MaskPredictions, ...]:
+    predictions = tuple(Prediction(token="a", token_id=index, score=0.5) for index in range(words))
+    return tuple(MaskPredictions(start=0, end=1, predictions=predictions) for _ in range(number))
+
+
+def entities(number: int) -> Entities:
+    return Entities(entities=tuple(Entity(label="X", start=0, end=1, text="a", score=0.5) for _ in range(number)))
+
+
+@pytest.mark.parametrize("number", [0, 1, SLICE, SLICE + 1, MANY])
+def test_tokens_are_written_in_slices_that_lose_none(number: int) -> None:
+    pieces = list(answers.tokenize(read(TokenizeRequest, inputs(2), max_documents=2), answer(spans(number), spans(1)), "r"))
+    assert max(piece.count(b'"id":') for piece in pieces) <= SLICE
+    body = answers.TokenizeAnswer.model_validate_json(b"".join(pieces))
+    assert [each.id for each in body.results[0].tokens or ()] == list(range(number))
+    assert [each.count for each in body.results] == [number, 1]
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, 1), (3000, 5), (40, 1000), (1, 1000)])
+def test_words_for_masks_are_written_in_slices_that_lose_none(number: int, words: int) -> None:
+    request = read(FillMaskRequest, inputs(1), max_documents=2)
+    pieces = list(answers.fill_mask(request, answer(masks(number, words)), "r"))
+    assert max(piece.count(b'"token_id":') for piece in pieces) <= SLICE
+    [result] = answers.FillMaskAnswer.model_validate_json(b"".join(pieces)).results
+    assert [len(mask.predictions) for mask in result.masks or ()] == [words] * number
+
+
+def test_entities_are_written_in_slices_that_lose_none() -> None:
+    pieces = list(answers.ner(read(NerRequest, inputs(1), max_documents=2), answer(entities(MANY)), "r"))
+    assert max(piece.count(b'"score":') for piece in pieces) <= SLICE
+    [result] = answers.NerAnswer.model_validate_json(b"".join(pieces)).results
+    assert len(result.entities or ()) == MANY
+
+
+def test_vectors_are_written_document_by_document() -> None:
+    vector = Embedding(vector=np.ones(768, dtype=np.float32), space="s")
+    pieces = list(answers.embed(read(EmbedRequest, inputs(9), max_documents=9), answer(*[vector] * 9), "r"))
+    assert max(piece.count(b"1.0") for piece in pieces) == 768
+    assert len(answers.EmbedAnswer.model_validate_json(b"".join(pieces)).results) == 9
+
+
+def test_usage_counts_what_was_answered() -> None:
+    pieces = answers.ner(read(NerRequest, inputs(3), max_documents=3), answer(entities(1), None, entities(0)), "r")
+    body = json.loads(b"".join(pieces))
+    assert body["usage"] == {"documents": 2, "tokens": 10}
+    assert [sorted(each) for each in body["results"]][1] == ["error", "index"]
+
+
+async def test_the_event_loop_goes_on_while_an_answer_is_made() -> None:
+    loop, begun, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"["
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(10)
+        yield b"]"
+
+    making = asyncio.create_task(make(pieces()))
+    await asyncio.wait_for(begun.wait(), 10)  # the loop turns although the answer is not complete
+    assert not making.done()
+    go_on.set()
+    assert await making == [b"[]"]
+
+
+async def test_pieces_are_joined_up_to_a_bound_and_in_order() -> None:
+    made = await make(b"%09d" % number for number in range(50_000))
+    assert b"".join(made) == b"".join(b"%09d" % number for number in range(50_000))
+    assert {len(piece) for piece in made[:-1]} <= set(range(SEND_BYTES, SEND_BYTES + 9))
+    assert len(made) > 5
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "items"),
+    [
+        ("/tokenize", {"inputs": "a " * 60}, 120),
+        ("/tokenize", {"inputs": ["a " * 30] * 2}, 120),
+        ("/fill-mask", {"inputs": "<mask> " * 12, "top_k": 10}, 120),
+    ],
+)
+async def test_an_answer_over_the_limit_is_refused_with_both_figures(
+    path: str, body: dict[str, Any], items: int, tmp_path: Path
+) -> None:
+    fits = services.service(tmp_path / "fits", tree=services.settings(max_answer_items=items))
+    over = services.service(tmp_path / "over", tree=services.settings(max_answer_items=items - 1))
+    async with services.client(fits) as client:
+        assert (await client.post(path, json=body)).status_code == 200
+    async with services.client(over) as client:
+        refused = await client.post(path, json=body)
+    assert refused.status_code == 413
+    assert f"{items} items, the limit is {items - 1}" in refused.json()["detail"]
+    assert services.samples(over, "rejected_total") == {("document_too_long",): 1}
