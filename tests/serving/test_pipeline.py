@@ -318,7 +318,17 @@ async def test_the_items_of_masks_are_the_words_that_will_be_told(tmp_path: Path
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("text", "error"), [("", EmptyText), (" \n\u00a0", EmptyText), ("\ud800", MalformedBody)])
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", EmptyText),
+        (" \n\u00a0", EmptyText),
+        ("\u200b", EmptyText),
+        ("\x00", EmptyText),
+        ("\u00ad \u2060\ufeff\x1f", EmptyText),
+        ("\ud800", MalformedBody),
+    ],
+)
 async def test_a_bad_document_refuses_the_request_and_is_named_by_its_place(
     tmp_path: Path, task: str, text: str, error: type[DrLongformerError]
 ) -> None:
@@ -328,6 +338,36 @@ async def test_a_bad_document_refuses_the_request_and_is_named_by_its_place(
         assert not it.engine.batches
         assert count(it.metrics, "rejected_total", reason="empty_text" if error is EmptyText else "malformed_body") == 1
     assert vars(refused.value)["location"] == ("inputs", 1)
+
+
+@pytest.mark.parametrize("text", ["\u200b👩\u200d⚕️", "\x00.", " é"])
+async def test_one_visible_character_is_a_text(tmp_path: Path, text: str) -> None:
+    async with house(tmp_path) as it:
+        assert given(await ask(it.pipeline, "tokenize", text))
+        assert given(await ask(it.pipeline, "ner", text))
+
+
+async def test_a_mask_alone_is_a_text(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        assert len(given(await ask(it.pipeline, "fill-mask", "<mask>"))) == 1
+
+
+async def test_labels_that_no_entity_can_have_are_refused(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        for label in ("I-SYMPTOM", "O"):
+            with pytest.raises(UnknownLabel):
+                await it.pipeline.ner(documents(SHORT), NerOptions(labels=(label,)))
+        answer = await it.pipeline.ner(documents(LONG), NerOptions(labels=("I-SYMPTOM",), aggregation="none"))
+    assert {entity.label for entity in given(answer).entities} == {"I-SYMPTOM"}
+
+
+@pytest.mark.parametrize("aggregation", [None, "simple", "none"])
+async def test_no_entity_is_without_characters_also_between_invisible_ones(tmp_path: Path, aggregation: Any) -> None:
+    text = " \u200b\x00 ".join(LONG)[:400]
+    async with house(tmp_path) as it:
+        found = given(await it.pipeline.ner(documents(text), NerOptions(aggregation=aggregation))).entities
+    assert found
+    assert all(entity.start < entity.end for entity in found)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -177,6 +177,30 @@ def test_without_aggregation_labels_are_tags_and_wanted_by_type() -> None:
         assert sorted({one.label for one in found}) == answered
 
 
+@pytest.mark.parametrize("aggregation", ["bio", "simple", "first", "average", "max"])
+@pytest.mark.parametrize("label", ["I-DIS", "B-DRUG", "O"])
+def test_a_label_that_no_entity_can_have_is_unknown(aggregation: ner.Aggregation, label: str) -> None:
+    with pytest.raises(UnknownLabel, match=r"label 0 is unknown; this head has DIS, DRUG$"):
+        labels_found(ner.Decoding(aggregation=aggregation, labels=(label,)))
+
+
+def test_without_aggregation_the_labels_are_types_and_tags() -> None:
+    with pytest.raises(UnknownLabel, match=r"this head has DIS, DRUG, B-DIS, I-DIS, B-DRUG, I-DRUG$"):
+        labels_found(ner.Decoding(aggregation="none", labels=("O",)))
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@given(seed=st.integers(0, 99))
+def test_every_label_that_is_answered_may_be_wanted(aggregation: ner.Aggregation, seed: int) -> None:
+    tags = ("O", "E-DIS", "DRUG", "B-X-RAY", "I-X-RAY")
+    logits = random_logits(encode(TEXT), seed, tags)
+    everything = ner.decode(logits, encode(TEXT), TEXT, tags=tags, decoding=ner.Decoding(aggregation=aggregation))
+    for label in {one.label for one in everything}:
+        wanted = ner.Decoding(aggregation=aggregation, labels=(label,))
+        found = ner.decode(logits, encode(TEXT), TEXT, tags=tags, decoding=wanted)
+        assert found == tuple(one for one in everything if one.label == label)
+
+
 def test_an_unknown_label_is_answered_with_those_that_exist() -> None:
     with pytest.raises(UnknownLabel, match="label 1 is unknown; this head has DIS, DRUG") as caught:
         labels_found(ner.Decoding(labels=("DIS", "Dupont")))

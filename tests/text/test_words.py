@@ -4,9 +4,10 @@ import unicodedata
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from drlongformer.errors import MalformedBody
-from drlongformer.text.words import ZERO_WIDTH_BLANKS, characters, spans
+from drlongformer.text.words import ZERO_WIDTH_BLANKS, characters, has_visible, spans
 from tests.text.tiny import hard_texts
 
 
@@ -50,3 +51,10 @@ def test_a_lone_surrogate_is_refused_without_an_echo() -> None:
     with pytest.raises(MalformedBody, match="at character 3") as caught:
         characters("abc\ud800def")
     assert "abc" not in str(caught.value)
+
+
+@given(st.text(max_size=5))
+def test_a_text_of_blanks_is_never_visible_and_a_visible_character_is_enough(text: str) -> None:
+    if not text.strip():
+        assert not has_visible(text)
+    assert has_visible(f"{text}a")

@@ -34,6 +34,7 @@ from drlongformer.tasks.classify import LabelScore
 from drlongformer.tasks.fill_mask import BestWords, MaskPredictions
 from drlongformer.text.tokenizer import Masked
 from drlongformer.text.windows import SPECIALS, kept_tokens, plan, truncate
+from drlongformer.text.words import has_visible
 from drlongformer.types import HIDDEN, Document, Encoded, Window, WindowInput, WindowOutput
 
 A = TypeVar("A")
@@ -97,13 +98,13 @@ def embed(model: ServedModel, options: EmbedOptions, limits: Limits) -> Reader[E
 def ner(model: ServedModel, options: NerOptions, limits: Limits) -> Reader[Entities]:
     """Read documents for entities. Raises UnknownLabel."""
     head = model.bundle.head("ner", options.common.head)
-    ner_task.check_labels(options.labels, head.labels)
     decoding = ner_task.Decoding(
         aggregation=options.aggregation or head.decoding or "simple",
         thresholds=head.thresholds,
         labels=options.labels,
         min_score=options.min_score,
     )
+    ner_task.check_labels(decoding, head.labels)
 
     def read(document: Document) -> Reading[Entities]:
         encoded = _encode(model, document, limits)
@@ -208,30 +209,35 @@ def check_items(items: int, limits: Limits, *, whose: str) -> None:
 
 
 def _encode(model: ServedModel, document: Document, limits: Limits) -> Encoded:
-    _check_characters(document, limits)
+    _check_text(document, limits)
     (encoded,) = model.tokenizer.encode_batch([document.text])
     return encoded
 
 
 def _encode_masked(model: ServedModel, document: Document, limits: Limits) -> Masked:
-    _check_characters(document, limits)
+    _check_text(document, limits)
     return model.tokenizer.encode_masked(document.text)
 
 
-def _check_characters(document: Document, limits: Limits) -> None:
-    """Before tokenising, which can take long and give many times more tokens than characters."""
+def _check_text(document: Document, limits: Limits) -> None:
+    """Before tokenising, which can take long and give many times more tokens than characters.
+
+    A text nobody can see is refused for every tokenizer alike: some have tokens for it, some have none.
+    """
     if len(document.text) > limits.max_characters:
         raise DocumentTooLong(
             f"document {document.index} has {len(document.text)} characters, the limit is {limits.max_characters}"
         )
+    if not has_visible(document.text):
+        raise EmptyText(f"document {document.index} has no visible character")
 
 
 def _plan(model: ServedModel, document: Document, tokens: int, options: RequestOptions, limits: Limits) -> tuple[Window, ...]:
     """The windows that are read of a document of so many content tokens. Raises EmptyText and DocumentTooLong."""
     manifest = model.bundle.manifest
     capacity = manifest.max_tokens - SPECIALS
-    if not tokens or document.text.isspace():  # some tokenizers have tokens for blank space, some have none
-        raise EmptyText(f"document {document.index} has no visible character")
+    if not tokens:
+        raise EmptyText(f"document {document.index} has no character that this model's tokenizer reads")
     if tokens > capacity and options.overflow == "truncate":
         return (truncate(tokens, capacity=capacity, side=options.truncate_side),)
     if tokens > capacity and options.overflow == "refuse":

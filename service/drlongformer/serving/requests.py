@@ -107,7 +107,10 @@ class Entities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSpan:
-    """One token: its id, its string, and the code points `start:end` of the text that it stands for."""
+    """One token: its id, its string, and the code points `start:end` of the text that it stands for.
+
+    start equals end for a token of blank space alone. Tokens that spell one character together have the same span.
+    """
 
     id: int
     token: str

@@ -42,7 +42,7 @@ def mentions(
     if strategy == "none":
         names, begins = list(tags), np.arange(len(firsts))
     else:
-        names, begins = [tag.split("-", 1)[-1] for tag in tags], _group_begins(columns, tags)
+        names, begins = [type_of(tag) for tag in tags], _group_begins(columns, tags)
     sums = np.add.reduceat(best.astype(np.float64), begins)
     scores_of_groups = sums / np.diff(begins, append=len(best))
     starts = encoded.offsets[firsts[begins], 0]
@@ -54,6 +54,11 @@ def mentions(
         )
         if names[column] != "O"
     )
+
+
+def type_of(tag: str) -> str:
+    """The type under which a group is answered: what follows the first hyphen of its tag."""
+    return tag.split("-", 1)[-1]
 
 
 def _goes_on(encoded: Encoded, text: Characters, unknown_id: int | None) -> BoolArray:

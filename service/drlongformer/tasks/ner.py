@@ -40,7 +40,10 @@ class Entity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How tags become entities. thresholds: least score per label, for `bio`. labels: keep only these. min_score: for all."""
+    """How tags become entities. thresholds: least score per label, for `bio`. min_score: for all.
+
+    labels: keep only these; entity types, and with `none`, which answers tags, also tags.
+    """
 
     aggregation: Aggregation = "bio"
     thresholds: Mapping[str, float] = field(default_factory=dict)
@@ -73,22 +76,33 @@ def decode(
     """
     if logits.shape != (len(encoded), len(tags)):
         raise ValueError(f"logits of shape {logits.shape} for {len(encoded)} tokens and {len(tags)} tags")
-    check_labels(decoding.labels, tags)
+    check_labels(decoding, tags)
     found = _mentions(_softmax(logits), encoded, text, tags=tags, decoding=decoding, unknown_id=unknown_id)
     return tuple(
         Entity(label=one.label, start=one.start, end=one.end, text=text[one.start : one.end], score=one.score)
         for one in sorted(found, key=lambda one: (one.start, one.end))
-        if one.score >= decoding.min_score
-        and (decoding.labels is None or one.label in decoding.labels or bio.type_of(one.label) in decoding.labels)
+        if one.start < one.end and one.score >= decoding.min_score and _is_wanted(one.label, decoding)
     )
 
 
-def check_labels(labels: Sequence[str] | None, tags: Sequence[str]) -> None:
-    """Raise UnknownLabel, saying which there are, unless every wanted label is a type or a tag of the head."""
-    types = list(dict.fromkeys(bio.type_of(tag) for tag in tags if tag != "O"))
-    for place, label in enumerate(labels or ()):
-        if label not in types and label not in tags:
-            raise UnknownLabel(f"label {place} is unknown; this head has {', '.join(types)}", location=("labels", place))
+def check_labels(decoding: Decoding, tags: Sequence[str]) -> None:
+    """Raise UnknownLabel, saying which there are, unless every wanted label can be the label of an entity."""
+    known = labels_of(tags, decoding.aggregation)
+    for place, label in enumerate(decoding.labels or ()):
+        if label not in known:
+            raise UnknownLabel(f"label {place} is unknown; this head has {', '.join(known)}", location=("labels", place))
+
+
+def labels_of(tags: Sequence[str], aggregation: Aggregation) -> tuple[str, ...]:
+    """What may be wanted of a head with these tags: the types of its entities, with `none` its tags as well."""
+    named = [tag for tag in tags if tag != "O"]
+    type_of = bio.type_of if aggregation in ("bio", "none") else grouping.type_of
+    return tuple(dict.fromkeys([*map(type_of, named), *(named if aggregation == "none" else ())]))
+
+
+def _is_wanted(label: str, decoding: Decoding) -> bool:
+    wanted = decoding.labels
+    return wanted is None or label in wanted or (decoding.aggregation == "none" and bio.type_of(label) in wanted)
 
 
 def redact(text: str, entities: Iterable[Entity]) -> str:
@@ -116,7 +130,7 @@ def _mentions(
     known = characters(text)
     raw = grouping.mentions(probabilities, encoded, known, tags=tags, strategy=decoding.aggregation, unknown_id=unknown_id)
     exact = trimmed(known, np.array([(one.start, one.end) for one in raw], dtype=np.int64).reshape(-1, 2)).tolist()
-    return [replace(one, start=start, end=end) for one, (start, end) in zip(raw, exact, strict=True) if start < end]
+    return [replace(one, start=start, end=end) for one, (start, end) in zip(raw, exact, strict=True)]
 
 
 def _softmax(logits: FloatArray) -> FloatArray:

@@ -49,6 +49,11 @@ def characters(text: str) -> Characters:
     return Characters(codes=codes, blank=kinds == BLANK, begins=_begins(codes, kinds))
 
 
+def has_visible(text: str) -> bool:
+    """Whether any character is more than a separator, a control or a format sign; what follows the first is not looked at."""
+    return any((category := unicodedata.category(letter))[0] != "Z" and category not in ("Cc", "Cf") for letter in text)
+
+
 def code_points(text: str) -> IntArray:
     """The code points of a text `[n]`; raises MalformedBody for lone surrogates."""
     try:
