@@ -131,7 +131,9 @@ def add_below(folder: Path) -> None:
 
 TAMPERINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda f: (f / "bundle.json").unlink(), "no bundle.json"),
-    "manifest not JSON": (lambda f: (f / "bundle.json").write_text("{"), "not understood"),
+    "manifest not JSON": (lambda f: (f / "bundle.json").write_text("{"), "not understood: Invalid JSON"),
+    "itself a link": (lambda f: replace_by_link(f, f.parent / "elsewhere"), "is a link"),
+    "itself a link to another version": (lambda f: replace_by_link(f, f.parent / "2"), "is a link"),
     "missing": (lambda f: (f / "model.weights").unlink(), "missing .*model.weights"),
     "extra": (lambda f: (f / "extra.txt").write_text("x"), "not in the manifest .*extra.txt"),
     "extra and hidden": (lambda f: (f / ".extra").write_text("x"), r"not in the manifest .*\.extra"),

@@ -209,6 +209,8 @@ class Bundle:
 
 def load(folder: Path) -> Bundle:
     """Read and verify a bundle: every file's presence, kind, size and hash. Raises BundleError."""
+    if folder.is_symlink():
+        raise BundleError(f"{folder} is a link")
     content = _read_manifest(folder)
     try:
         manifest = Manifest.model_validate_json(content)
@@ -383,4 +385,4 @@ def _regular_files(folder: Path) -> Iterator[Path]:
 def _reasons(error: ValidationError) -> str:
     """What pydantic objects to, without the values."""
     found = error.errors(include_input=False, include_url=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found[:5])
+    return "; ".join(": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"]])) for each in found[:5])
