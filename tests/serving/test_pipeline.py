@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from drlongformer.errors import (
+    Cancelled,
     DeadlineExceeded,
     DocumentTooLong,
     DrLongformerError,
@@ -105,6 +106,12 @@ def given(answer: Answer[A], place: int = 0) -> A:
     found = answer.results[place].answer
     assert found is not None
     return found
+
+
+def rejections(metrics: Metrics) -> float:
+    """Everything in rejected_total, whatever the reason."""
+    [family] = metrics.rejected_total.collect()
+    return sum(sample.value for sample in family.samples if sample.name.endswith("_total"))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -376,7 +383,8 @@ async def test_with_report_a_bad_document_is_told_of_in_its_result_and_the_other
 ) -> None:
     async with house(tmp_path) as it:
         answer = await ask(it.pipeline, task, "la <mask>", "", "\ud800", "le <mask>", on_error="report")
-        assert count(it.metrics, "rejected_total", reason="empty_text") == 0
+        assert count(it.metrics, "rejected_total", reason="empty_text") == 1
+        assert count(it.metrics, "rejected_total", reason="malformed_body") == 1
     assert [type(result.error) for result in answer.results] == [type(None), EmptyText, MalformedBody, type(None)]
     assert [result.answer is not None for result in answer.results] == [True, False, False, True]
     assert answer.tokens == answer.results[0].tokens + answer.results[3].tokens
@@ -395,7 +403,9 @@ async def test_a_document_that_breaks_the_engine_fails_or_is_reported(tmp_path: 
     async with house(tmp_path, fail_on=poison) as it:
         with pytest.raises(EngineFailed):
             await ask(it.pipeline, "embed", "b", "toux")
+        assert count(it.metrics, "rejected_total", reason="engine_failed") == 1
         answer = await ask(it.pipeline, "embed", "b", "toux", on_error="report")
+        assert count(it.metrics, "rejected_total", reason="engine_failed") == 2
     assert [type(result.error) for result in answer.results] == [type(None), EngineFailed]
     assert answer.results[1].tokens == len(encoded) + 2
 
@@ -471,6 +481,25 @@ async def test_a_caller_that_leaves_takes_its_documents_along(tmp_path: Path) ->
         assert task.cancelled()
         assert count(it.metrics, "queue_tokens", priority="interactive") == 0
         assert sum(count(it.metrics, "cancelled_total", stage=stage) for stage in ("queue", "compute")) == 2
+        assert rejections(it.metrics) == 0
+
+
+async def test_a_departure_that_the_engine_tells_of_is_no_rejection(tmp_path: Path) -> None:
+    class Stopped(FakeEngine):
+        def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+            stop = stop or Stop()
+            stop.set()
+            return super().run(batch, stop)
+
+    metrics = Metrics.create()
+    engine = Stopped(bundles.WIDTHS, block=bundles.BLOCK)
+    pipeline = Pipeline(bundles.models(tmp_path, metrics=metrics, engine=engine), metrics)
+    await pipeline.start()
+    with pytest.raises(Cancelled):
+        await ask(pipeline, "ner", SHORT, on_error="report")
+    await pipeline.stop()
+    assert sum(count(metrics, "cancelled_total", stage=stage) for stage in ("queue", "compute")) == 1
+    assert rejections(metrics) == 0
 
 
 # Figures

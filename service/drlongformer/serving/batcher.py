@@ -211,7 +211,9 @@ class Batcher:
         """Why these slots were not admitted."""
         if slots > self._queue.max_slots:
             return DocumentTooLong(
-                f"the request takes {slots} token slots, the queue holds {self._queue.max_slots}", location=("inputs",)
+                f"the request takes {slots} token slots, the whole queue holds {self._queue.max_slots}; "
+                "it cannot be admitted, even later: send fewer or shorter documents at a time",
+                location=("inputs",),
             )
         excess = self._queue.slots + slots - self._queue.max_slots
         in_engine = sum(ticket.slots for ticket in self._running.tickets) if self._running else 0

@@ -109,9 +109,18 @@ class Metrics:
             event_loop_lag_seconds=histogram("event_loop_lag_seconds", "How late the event loop wakes a sleeper."),
             cold_shapes_total=counter("cold_shapes_total", "Batches with a number of blocks not run before."),
             device_memory_bytes=gauge("device_memory_bytes", "Memory of an accelerator.", "device", "kind"),
-            rejected_total=counter("rejected_total", "Requests refused or failed.", "reason"),
-            cancelled_total=counter("cancelled_total", "Documents whose caller left.", "stage"),
-            deadline_exceeded_total=counter("deadline_exceeded_total", "Documents whose deadline passed.", "stage"),
+            rejected_total=counter(
+                "rejected_total",
+                "Refused or failed: requests, each once, and documents that a request with on_error=report was told of; "
+                "never one whose caller left.",
+                "reason",
+            ),
+            cancelled_total=counter(
+                "cancelled_total", "Documents whose caller left; these are never in rejected_total.", "stage"
+            ),
+            deadline_exceeded_total=counter(
+                "deadline_exceeded_total", "Documents whose deadline passed; their request is in rejected_total.", "stage"
+            ),
             engine_tokens_per_second=gauge("engine_tokens_per_second", "Real tokens per second, recent batches."),
             engine_busy_seconds_total=counter("engine_busy_seconds_total", "Time the engine computed.", "device"),
             engine_failures_total=counter("engine_failures_total", "Batches that failed in the engine.", "reason"),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from drlongformer.errors import DeadlineExceeded, DrLongformerError, EngineFailed, InputError, Overloaded
+from drlongformer.errors import Cancelled, DeadlineExceeded, DrLongformerError, EngineFailed, InputError, Overloaded
 from drlongformer.serving import reading
 from drlongformer.serving.batcher import Computed, Outcome
 from drlongformer.serving.engine import available_cpus
@@ -207,6 +207,8 @@ class Pipeline:
         self._metrics.inflight_documents.inc(documents)
         try:
             yield
+        except Cancelled:
+            raise  # a departure, counted where it happened
         except Exception as error:
             known = isinstance(error, DrLongformerError)
             self._metrics.rejected_total.labels(reason=reason(error) if known else "internal_error").inc()
@@ -231,8 +233,9 @@ class Pipeline:
     def _observe(
         self, read: _Read[A], outcome: Outcome | InputError, finished: _Finished[A], total_seconds: float, request: _Request
     ) -> None:
-        """The figures of one document that was answered."""
+        """The figures of one document that was answered, or why it was not."""
         if not isinstance(outcome, Computed):
+            self._metrics.rejected_total.labels(reason=reason(outcome)).inc()
             return
         tokens, priority = finished.result.tokens, request.options.priority
         length, identity = length_class(tokens), request.model.identity
