@@ -53,7 +53,7 @@ class _Waiting:
     settled: asyncio.Future[Outcome]
     windows: int
     admitted: float
-    digest: Digest | None = None
+    digest: Digest | None
     computed: dict[int, object] = field(default_factory=dict)
     compute_seconds: float = 0.0
 
@@ -126,9 +126,7 @@ class Batcher:
         """
         if not documents:
             return []
-        keys = self._admit(documents, deadline, priority)
-        for key in keys:
-            self._waiting[key].digest = digest
+        keys = self._admit(documents, deadline, priority, digest)
         settled = [self._waiting[key].settled for key in keys]
         try:
             await asyncio.wait(settled, timeout=None if deadline is None else max(0.0, deadline - self._clock()))
@@ -179,7 +177,9 @@ class Batcher:
 
     # Admission and departure
 
-    def _admit(self, documents: Sequence[Sequence[WindowInput]], deadline: float | None, priority: Priority) -> list[int]:
+    def _admit(
+        self, documents: Sequence[Sequence[WindowInput]], deadline: float | None, priority: Priority, digest: Digest | None
+    ) -> list[int]:
         self.require_open()
         now = self._clock()
         admitted = {}
@@ -202,7 +202,7 @@ class Batcher:
             raise self._overload(sum(ticket.slots for ticket in tickets))
         for key, mine in admitted.items():
             settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._waiting[key] = _Waiting(settled=settled, windows=len(mine), admitted=now)
+            self._waiting[key] = _Waiting(settled=settled, windows=len(mine), admitted=now, digest=digest)
         self._observe_queue()
         self._wake.set()
         return list(admitted)
