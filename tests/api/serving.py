@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp
 
 from drlongformer.api.lifecycle import Lifecycle
+from drlongformer.api.record import Record
 from drlongformer.api.server import DrainingServer, HttpConfig, listen
+from drlongformer.errors import InputError
 from drlongformer.settings import Settings
 
 
@@ -45,7 +47,11 @@ def until_closed(peer: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def running(
-    app: ASGIApp, *, settings: Settings, lifecycle: Lifecycle, refused: Callable[[], None] = lambda: None
+    app: ASGIApp,
+    *,
+    settings: Settings,
+    lifecycle: Lifecycle,
+    refused: Callable[[Record, InputError], None] = lambda _record, _error: None,
 ) -> Iterator[Running]:
     """Serve `app` in a thread, and stop it in the end."""
     bound = listen("127.0.0.1", 0)

@@ -129,6 +129,7 @@ async def test_a_bad_document_fails_the_request_or_is_reported_in_its_place(tmp_
     assert "labels" in also_good
     assert set(bad) == {"index", "id", "error"}
     assert (bad["error"]["type"], bad["error"]["instance"]) == ("/problems/empty-text", "r1")
+    assert reported.json()["usage"] == {"documents": 2, "tokens": good["tokens"] + also_good["tokens"]}
 
 
 async def test_answers_carry_the_headers_of_the_contract(tmp_path: Path) -> None:
@@ -176,6 +177,25 @@ async def test_the_service_is_ready_between_start_and_drain(tmp_path: Path) -> N
     assert app.title
 
 
+@pytest.mark.parametrize(
+    "path", ["/livez", "/readyz", "/health", "/models", "/models/fake", "/metrics", "/docs", "/openapi.json"]
+)
+async def test_what_can_be_got_can_be_asked_for_its_head(path: str, tmp_path: Path) -> None:
+    async with services.client(services.service(tmp_path)) as client:
+        got, head, posted = [await client.request(method, path) for method in ("GET", "HEAD", "POST")]
+    assert (got.status_code, head.status_code, posted.status_code) == (200, 200, 405)
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.content == b""
+    assert sorted(posted.headers["allow"].split(", ")) == ["GET", "HEAD"]
+
+
+@pytest.mark.parametrize("path", TASKS)
+async def test_a_task_has_no_head(path: str, tmp_path: Path) -> None:
+    async with services.client(services.service(tmp_path)) as client:
+        response = await client.head(path)
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+
+
 async def test_before_the_start_tasks_are_refused_as_not_ready(tmp_path: Path) -> None:
     import httpx
 
@@ -185,12 +205,16 @@ async def test_before_the_start_tasks_are_refused_as_not_ready(tmp_path: Path) -
     assert [response.status_code for response in responses] == [503, 503]
 
 
-@pytest.mark.parametrize(("asked", "status"), [("0.05", 504), ("5", 200), ("100000", 200)])
+@pytest.mark.parametrize(
+    ("asked", "status"), [("0.05", 504), ("5", 200), ("100000", 200), ("1000000000", 200), ("9" * 400, 200)]
+)
 async def test_a_deadline_is_kept(asked: str, status: int, tmp_path: Path) -> None:
     served = services.service(tmp_path, engine=services.slow_engine(0.3))
     async with services.client(served) as client:
         response = await client.post("/embed", json={"inputs": TEXT}, headers={"X-Request-Timeout": asked})
     assert response.status_code == status
+    if status == 504:
+        assert f"the deadline of {asked} seconds" in response.json()["detail"]
 
 
 async def test_without_a_wish_the_services_own_limit_holds(tmp_path: Path) -> None:

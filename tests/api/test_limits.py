@@ -117,6 +117,8 @@ class Peer:
 
     def __init__(self, *messages: Message) -> None:
         self.sent: list[Message] = []
+        self.answered = asyncio.Event()
+        """Set once every byte of an answer is here, whether or not that was said to be its end."""
         self._coming: asyncio.Queue[Message] = asyncio.Queue()
         for message in messages:
             self._coming.put_nowait(message)
@@ -129,6 +131,9 @@ class Peer:
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)
+        body = b"".join(each.get("body", b"") for each in self.sent)
+        if len(body) == int(dict(self.sent[0]["headers"]).get(b"content-length", -1)):
+            self.answered.set()
 
 
 def scope() -> Scope:
@@ -136,6 +141,29 @@ def scope() -> Scope:
 
 
 WHOLE: Message = {"type": "http.request", "body": b"x", "more_body": False}
+
+
+async def test_a_length_over_the_limit_is_answered_before_anything_is_received() -> None:
+    frame, peer = Frame(body_seconds=60), Peer()
+    declared = {**scope(), "headers": [(b"content-length", str(LIMIT + 1).encode())]}
+    request = asyncio.create_task(frame.app(declared, peer.receive, peer.send))
+    await asyncio.wait_for(peer.answered.wait(), 5)
+    assert peer.sent[0]["status"] == 413
+    assert dict(peer.sent[0]["headers"])[b"connection"] == b"close"
+    assert frame.counted(413) == 1
+    assert not request.done()  # what comes late is still read, so that the peer is not cut off
+    peer.leave()
+    await asyncio.wait_for(request, 5)
+    assert [message.get("more_body", False) for message in peer.sent[1:]] == [True, False]
+
+
+async def test_chunks_over_the_limit_are_answered_before_the_rest_is_received() -> None:
+    frame, peer = Frame(body_seconds=60), Peer({"type": "http.request", "body": b"x" * (LIMIT + 1), "more_body": True})
+    request = asyncio.create_task(frame.app(scope(), peer.receive, peer.send))
+    await asyncio.wait_for(peer.answered.wait(), 5)
+    request.cancel()  # the server stops
+    await asyncio.wait_for(request, 5)
+    assert (peer.sent[0]["status"], frame.counted(413)) == (413, 1)
 
 
 async def test_a_caller_who_leaves_stops_the_work() -> None:

@@ -75,6 +75,8 @@ def test_a_body_must_be_an_object(value: Any) -> None:
         ({"min_score": True}, ("min_score",), "must be a number"),
         ({"min_score": 1.5}, ("min_score",), "must be at most 1.0"),
         ({"min_score": -1}, ("min_score",), "must be at least 0.0"),
+        ({"min_score": 10**400}, ("min_score",), "must be at most 1.0"),
+        ({"min_score": -(10**400)}, ("min_score",), "must be at least 0.0"),
         ({"labels": CANARY}, ("labels",), "must be a list"),
         ({"labels": []}, ("labels",), "must hold at least 1, holds 0"),
         ({"labels": ["X", 3]}, ("labels", 1), "must be a string"),

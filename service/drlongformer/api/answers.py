@@ -118,7 +118,7 @@ class ClassifyResult(ResultBody):
 
 
 class PredictionBody(_Part):
-    """One token that may stand in a mask's place."""
+    """One token that may stand in a mask's place; `token` keeps the space before a word."""
 
     token: str
     token_id: int

@@ -20,7 +20,7 @@ from drlongformer import __version__, logs
 from drlongformer.api import lag
 from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
 from drlongformer.api.examples import EXAMPLES
-from drlongformer.api.exchange import OTHER, Exchange, count
+from drlongformer.api.exchange import Exchange, account_refused
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import BodyGate
 from drlongformer.api.routes import REQUESTS, Service, reading_routes, task_routes
@@ -41,9 +41,8 @@ def run(settings: Settings) -> None:
     check_exposure(settings.server)
     with listen(settings.server.host, settings.server.port) as bound:
         service = build(settings)
-        refused = partial(count, service.metrics, route=OTHER, method=OTHER, status=400, seconds=0.0)
         server = DrainingServer(
-            HttpConfig(create_app(service), settings=settings, refused=refused),
+            HttpConfig(create_app(service), settings=settings, refused=partial(account_refused, service.metrics)),
             lifecycle=service.lifecycle,
             drain_seconds=settings.server.drain_seconds,
         )
@@ -97,7 +96,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(task_routes(service))
     app.include_router(reading_routes(service))
-    app.add_api_route("/docs", partial(_docs, app), include_in_schema=False)
+    app.add_api_route("/docs", partial(_docs, app), methods=["GET", "HEAD"], include_in_schema=False)
     app.add_middleware(BodyGate, limits=service.settings.limits)
     app.add_middleware(Exchange, metrics=service.metrics, lifecycle=service.lifecycle, paths=frozenset(EXAMPLES))
     return app

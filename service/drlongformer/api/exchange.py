@@ -7,6 +7,7 @@ connection. Every request that has headers is counted once, whatever came of it.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from starlette.datastructures import MutableHeaders
@@ -14,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drlongformer import logs
 from drlongformer.api.lifecycle import Lifecycle
-from drlongformer.api.problems import is_expected, respond, slug
+from drlongformer.api.limits import discard
+from drlongformer.api.problems import describe, is_expected, respond, slug
 from drlongformer.api.record import BROKEN, Record, begin
-from drlongformer.errors import MalformedBody, NotReady
+from drlongformer.errors import InputError, NotReady
 from drlongformer.serving.metrics import Metrics
 
 OTHER: Final = "other"
@@ -25,10 +27,50 @@ METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 logger = logs.get("api")
 
 
-def count(metrics: Metrics, *, route: str, method: str, status: int, seconds: float) -> None:
-    """Count one answered request."""
+def account(metrics: Metrics, record: Record, *, route: str, method: str) -> None:
+    """Count one answered request, and write its line."""
+    status, seconds, timings = record.status or 500, record.elapsed_seconds, record.timings
     metrics.http_requests_total.labels(route, method, str(status)).inc()
     metrics.http_request_duration_seconds.labels(route).observe(seconds)
+    logger.info(
+        "request",
+        extra={
+            "request_id": record.request_id,
+            "method": method,
+            "route": route,
+            "status": status,
+            "problem": record.problem,
+            "duration_seconds": round(seconds, 6),
+            "tokenize_seconds": timings and round(timings.tokenize_seconds, 6),
+            "queue_seconds": timings and round(timings.queue_seconds, 6),
+            "compute_seconds": timings and round(timings.compute_seconds, 6),
+            "documents": record.documents,
+            "tokens": record.tokens,
+            "body_bytes": record.body_bytes,
+            "model": record.model,
+        },
+    )
+
+
+def account_refused(metrics: Metrics, record: Record, error: InputError) -> None:
+    """Count a request that was refused before it had a route or a method, and write its line."""
+    record.problem, record.status = slug(error), describe(error, instance=record.request_id).status
+    _count_refusal(metrics, record.problem)
+    account(metrics, record, route=OTHER, method=OTHER)
+
+
+def frame(record: Record) -> dict[str, str]:
+    """The headers of every answer."""
+    return {
+        "X-Request-Id": record.request_id,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "Server-Timing": _server_timing(record),
+    }
+
+
+def _count_refusal(metrics: Metrics, problem: str) -> None:
+    metrics.rejected_total.labels(problem.replace("-", "_")).inc()
 
 
 class Exchange:
@@ -53,10 +95,12 @@ class Exchange:
         except asyncio.CancelledError:  # the server stops and has waited long enough; its task ends here
             await self._refuse(NotReady("the service stopped before the answer was ready"), record, scope, receive, sender)
         except Exception as error:  # noqa: BLE001 - the one place where every error becomes an answer
-            known = MalformedBody("the body breaks HTTP") if BROKEN in scope else error
-            await self._refuse(known, record, scope, receive, sender)
+            await self._refuse(scope.get(BROKEN, error), record, scope, receive, sender)
         finally:
             self._account(scope, record)
+        if record.linger_seconds:  # the answer is with the peer, but is not ended, so that the connection stays open
+            await discard(receive, seconds=record.linger_seconds)
+            await send({"type": "http.response.body", "body": b""})
 
     def _sender(self, record: Record, send: Send) -> Send:
         async def sender(message: Message) -> None:
@@ -68,10 +112,7 @@ class Exchange:
         return sender
 
     def _add_headers(self, headers: MutableHeaders, record: Record) -> None:
-        headers["X-Request-Id"] = record.request_id
-        headers["Cache-Control"] = "no-store"
-        headers["X-Content-Type-Options"] = "nosniff"
-        headers["Server-Timing"] = _server_timing(record)
+        headers.update(frame(record))
         # A peer must not go on using a connection that this process will close, or whose body was not read to its end.
         if self._lifecycle.phase == "draining" or not record.body_complete:
             headers["Connection"] = "close"
@@ -79,37 +120,23 @@ class Exchange:
     async def _refuse(self, error: Exception, record: Record, scope: Scope, receive: Receive, sender: Send) -> None:
         record.problem = slug(error)
         if not record.admitted:
-            self._metrics.rejected_total.labels(record.problem.replace("-", "_")).inc()
+            _count_refusal(self._metrics, record.problem)
         if not is_expected(error):
             logger.error("unexpected error", extra={"request_id": record.request_id, **logs.origin(error)})
         if record.status is None:
-            await respond(error, instance=record.request_id)(scope, receive, sender)
+            last = partial(_unended, sender) if record.linger_seconds else sender
+            await respond(error, instance=record.request_id)(scope, receive, last)
 
     def _account(self, scope: Scope, record: Record) -> None:
         unrouted: str = scope["path"] if scope["path"] in self._paths else OTHER
         route: str = getattr(scope.get("route"), "path", None) or unrouted
         method = scope["method"] if scope["method"] in METHODS else OTHER
-        status, seconds = record.status or 500, record.elapsed_seconds
-        count(self._metrics, route=route, method=method, status=status, seconds=seconds)
-        timings = record.timings
-        logger.info(
-            "request",
-            extra={
-                "request_id": record.request_id,
-                "method": method,
-                "route": route,
-                "status": status,
-                "problem": record.problem,
-                "duration_seconds": round(seconds, 6),
-                "tokenize_seconds": timings and round(timings.tokenize_seconds, 6),
-                "queue_seconds": timings and round(timings.queue_seconds, 6),
-                "compute_seconds": timings and round(timings.compute_seconds, 6),
-                "documents": record.documents,
-                "tokens": record.tokens,
-                "body_bytes": record.body_bytes,
-                "model": record.model,
-            },
-        )
+        account(self._metrics, record, route=route, method=method)
+
+
+async def _unended(send: Send, message: Message) -> None:
+    """Send an answer whole, without saying that it is."""
+    await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
 
 
 def _server_timing(record: Record) -> str:

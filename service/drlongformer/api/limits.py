@@ -5,7 +5,8 @@ Pure ASGI, because Starlette's own middleware base hides `http.disconnect`. Firs
     receive -> body (413, 408) -> app(replayed body) -> answer
                              \-> http.disconnect -> app cancelled, Cancelled raised
 
-A body that is too large is still read, up to a bound: a peer that is cut off while it writes never sees the answer.
+A body that is too large is refused as soon as that is known, and then still read, up to a bound (`discard`): a peer that is cut
+off while it writes never sees the answer.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class BodyGate:
             self._held_bytes -= len(body)
 
     async def _read(self, scope: Scope, receive: Receive, body: bytearray) -> None:
-        limits, record = self._limits, record_of(scope)
-        declared = Headers(scope=scope).get("content-length", "")
+        limits, record, headers = self._limits, record_of(scope), Headers(scope=scope)
+        declared = headers.get("content-length", "")
         length = int(declared) if declared.isdecimal() and len(declared) < 20 else 0
         inflow = _Inflow(receive)
         try:
@@ -57,12 +58,13 @@ class BodyGate:
                 f"the body did not arrive within {limits.body_seconds:g} seconds; {len(body)} bytes came"
             ) from None
         record.body_bytes = max(length, len(body))
+        record.body_complete = inflow.complete
         if not fits:
-            await _discard(scope, inflow, seconds=limits.body_seconds)
-            record.body_complete = inflow.complete
+            # Who waits for `100 Continue` has sent nothing, and shall not.
+            waits = headers.get("expect", "").lower() == "100-continue"
+            record.linger_seconds = 0.0 if waits or inflow.complete else limits.body_seconds
             actual = length if length > limits.max_body_bytes else f"more than {limits.max_body_bytes}"
             raise BodyTooLarge(f"the body has {actual} bytes, the limit is {limits.max_body_bytes}")
-        record.body_complete = True
 
     async def _collect(self, inflow: _Inflow, body: bytearray) -> bool:
         """Fill `body`; whether it fits. Raises Overloaded when all bodies together take too much memory."""
@@ -99,14 +101,12 @@ class _Inflow:
         return chunk
 
 
-async def _discard(scope: Scope, inflow: _Inflow, *, seconds: float) -> None:
-    """Read on without keeping anything, to the end or a bound. Who waits for `100 Continue` has sent nothing, and shall not."""
-    if Headers(scope=scope).get("expect", "").lower() == "100-continue":
-        return
+async def discard(receive: Receive, *, seconds: float) -> None:
+    """Read on without keeping anything, to a bound or the body's end; also returns when the caller or the server stops."""
     discarded = 0
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(TimeoutError, Cancelled, asyncio.CancelledError):
         async with asyncio.timeout(seconds):
-            async for chunk in inflow:
+            async for chunk in _Inflow(receive):
                 discarded += len(chunk)
                 if discarded > DISCARD_BYTES:
                     return

@@ -40,6 +40,11 @@ from drlongformer.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
+
+class HeadersTooLarge(InputError):
+    """The request line and headers are over their byte limit, before there is a body to speak of."""
+
+
 STATUS: Mapping[type[DrLongformerError], int] = {
     MalformedBody: 400,
     InvalidRequest: 422,
@@ -50,6 +55,7 @@ STATUS: Mapping[type[DrLongformerError], int] = {
     UnknownModel: 404,
     DocumentTooLong: 413,
     BodyTooLarge: 413,
+    HeadersTooLarge: 413,  # 431 is known to few clients; the contract has one status for what is too large
     BodyTooSlow: 408,
     Overloaded: 429,
     NotReady: 503,
@@ -179,6 +185,8 @@ def _fields(error: Exception) -> tuple[FieldError, ...]:
 
 def _headers(error: Exception, status: int) -> dict[str, str]:
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if headers.get("Allow") == "GET":  # the router names one route of those with the same path, and HEAD has its own
+        headers["Allow"] = "GET, HEAD"
     if status in COME_BACK:
         known = error.retry_after_seconds if isinstance(error, ServiceError) else None
         seconds = DEFAULT_RETRY_AFTER_SECONDS if known is None else known

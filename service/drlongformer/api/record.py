@@ -16,7 +16,7 @@ from drlongformer.serving.requests import Timings
 
 KEY: Final = "drlongformer.record"
 BROKEN: Final = "drlongformer.broken"
-"""Set in a request's scope when the peer broke HTTP itself while it sent the body."""
+"""In a request's scope, what is wrong with its body when the peer broke HTTP itself while it sent it."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -25,14 +25,16 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Record:
     """Filled in by whoever learns something; the only mutable thing that travels with a request.
 
-    body_complete: whether the body was read to its end. admitted: whether the pipeline has the request, and so counts
+    body_complete: whether the body was read to its end. linger_seconds: how long what still comes of a body that was refused is
+    read after the answer. admitted: whether the pipeline has the request, and so counts
     its refusals itself.
     """
 
-    request_id: str
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.perf_counter)
     body_bytes: int = 0
     body_complete: bool = False
+    linger_seconds: float = 0.0
     admitted: bool = False
     status: int | None = None
     problem: str | None = None
@@ -48,11 +50,11 @@ class Record:
 
 
 def begin(scope: Scope) -> Record:
-    """Start the record of a request; the caller's id is kept if it is harmless."""
-    wished = Headers(scope=scope).get("x-request-id", "")
-    record = Record(request_id=wished if _REQUEST_ID.fullmatch(wished) else uuid.uuid4().hex)
-    scope[KEY] = record
-    return record
+    """Start the record of a request, once; the caller's id is kept if it is harmless."""
+    if KEY not in scope:
+        wished = Headers(scope=scope).get("x-request-id", "")
+        scope[KEY] = Record(request_id=wished) if _REQUEST_ID.fullmatch(wished) else Record()
+    return record_of(scope)
 
 
 def record_of(scope: Mapping[str, object]) -> Record:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 import prometheus_client
 from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -192,7 +193,14 @@ def reading_routes(service: Service) -> APIRouter:
         text = prometheus_client.generate_latest(service.metrics.registry)
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
+    _answer_head(router)
     return router
+
+
+def _answer_head(router: APIRouter) -> None:
+    """Let HEAD be asked wherever GET is; the server leaves the body out. A route of its own keeps it out of the document."""
+    for route in [route for route in router.routes if isinstance(route, APIRoute)]:
+        router.add_api_route(route.path, route.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _json(body: BaseModel) -> Response:

@@ -8,12 +8,14 @@ messages are replaced by our own, and a field that does not exist is never named
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from drlongformer.api.json_body import MAX_DEPTH, MAX_VALUES
 from drlongformer.api.problems import FieldError, SchemaMismatch
 from drlongformer.serving.requests import (
     ClassifyOptions,
@@ -38,7 +40,7 @@ class DocumentBody(_Body):
     """One document with the caller's own name for it."""
 
     text: str
-    id: Annotated[str, Field(max_length=256)] | None = None
+    id: Annotated[str, Field(max_length=256)] | None = Field(None, description="The caller's own name, at most 256 characters.")
 
 
 def _documents(value: Any, info: ValidationInfo) -> list[Any]:
@@ -61,12 +63,20 @@ _INPUTS_SCHEMA = {
         {"type": "array", "minItems": 1, "items": {"type": "string"}},
         {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/DocumentBody"}},
     ],
-    "description": "One text, or several; an `id` comes back with its result and is never logged.",
+    "description": "One text, or several; an `id` of at most 256 characters comes back with its result and is never logged. "
+    f"A whole body nests at most {MAX_DEPTH} levels and holds at most {MAX_VALUES} JSON values.",
 }
 
 Inputs = Annotated[list[DocumentBody], BeforeValidator(_documents), WithJsonSchema(_INPUTS_SCHEMA)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Words = Annotated[list[Name], Field(min_length=1, max_length=1000)]
+
+
+def _representable(value: Any) -> Any:
+    """An integer beyond every float as the largest one, so that it is refused for its size and not as no number."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return sys.float_info.max if value > 0 else -sys.float_info.max
+    return value
 
 
 class CommonRequest(_Body):
@@ -131,7 +141,9 @@ class NerRequest(CommonRequest):
         None, description="How tokens become entities, with Hugging Face's meanings; the model's own decoder if left out."
     )
     labels: Words | None = Field(None, description="Keep only these.")
-    min_score: Annotated[float, Field(ge=0, le=1)] = Field(0.0, description="Keep entities of at least this score.")
+    min_score: Annotated[float, Field(ge=0, le=1), BeforeValidator(_representable)] = Field(
+        0.0, description="Keep entities of at least this score."
+    )
     return_text: bool = Field(True, description="Whether entities carry their text.")
     redact: bool = Field(False, description="Also give the text with each entity replaced by `[LABEL]`.")
 
@@ -162,8 +174,10 @@ class ClassifyRequest(CommonRequest):
 class FillMaskRequest(CommonRequest):
     """`POST /fill-mask`."""
 
-    top_k: Annotated[int, Field(ge=1, le=1000)] = Field(5, description="Predictions for each mask.")
-    targets: Words | None = Field(None, description="Score only these words; each must be one token.")
+    top_k: Annotated[int, Field(ge=1, le=1000)] = Field(
+        5, description="Predictions for each mask, at most 1000; `token` keeps its leading space."
+    )
+    targets: Words | None = Field(None, description="Score only these words, at most 1000; each must be one token.")
 
     def options(self, deadline_seconds: float) -> FillMaskOptions:
         """The pipeline's options."""

@@ -14,22 +14,23 @@ import socket
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import cast
+from typing import Any, cast
 
 import h11
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol, RequestResponseCycle
 
 from drlongformer import logs
+from drlongformer.api.connection import StrictConnection
+from drlongformer.api.exchange import frame
 from drlongformer.api.lifecycle import Lifecycle
-from drlongformer.api.problems import MEDIA_TYPE, describe
-from drlongformer.api.record import BROKEN
-from drlongformer.errors import MalformedBody
+from drlongformer.api.problems import respond
+from drlongformer.api.record import BROKEN, Record, begin
+from drlongformer.errors import InputError, MalformedBody
 from drlongformer.settings import Settings, SettingsError
 
 BACKLOG = 2048
-NO_INSTANCE = "-"
 
 logger = logs.get("server")
 
@@ -37,7 +38,7 @@ logger = logs.get("server")
 class HttpConfig(uvicorn.Config):
     """uvicorn's configuration, with what our protocol needs besides; `refused` is called for each request that is not HTTP."""
 
-    def __init__(self, app: ASGIApp, *, settings: Settings, refused: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings, refused: Callable[[Record, InputError], None]) -> None:
         super().__init__(
             app,
             http=BoundedProtocol,
@@ -47,19 +48,24 @@ class HttpConfig(uvicorn.Config):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            h11_max_incomplete_event_size=settings.limits.max_header_bytes,
             timeout_keep_alive=settings.server.idle_seconds,
             timeout_graceful_shutdown=settings.server.stop_seconds,
         )
+        self.max_header_bytes = settings.limits.max_header_bytes
         self.header_seconds = settings.limits.header_seconds
         self.refused = refused
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 that closes connections whose headers do not come in time."""
+    """HTTP/1.1 that closes connections whose headers do not come in time, and refuses what is not HTTP as a problem."""
 
     config: HttpConfig
+    conn: StrictConnection
     _timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, config: HttpConfig, *args: Any, **named: Any) -> None:
+        super().__init__(config, *args, **named)
+        self.conn = StrictConnection(max_header_bytes=config.max_header_bytes)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own does
         """Start the clock."""
@@ -76,23 +82,34 @@ class BoundedProtocol(H11Protocol):
         self._forget()
         super().connection_lost(exc)
 
+    def _should_upgrade(self) -> bool:
+        """Never: whoever asks for another protocol is answered in this one, without a line in the log."""
+        return False
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's sentence, ours goes out
         """Tell of broken HTTP; a request that is running counts itself."""
+        error = self.conn.refusal or MalformedBody("the request is not HTTP")
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
-            cast(dict[str, object], cycle.scope)[BROKEN] = True
+            scope = cast(Scope, cycle.scope)
+            scope[BROKEN], record = error, begin(scope)
         else:
-            self.config.refused()
+            record = Record()
+            self.config.refused(record, error)
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._send_problem()
+            self._send_problem(error, record)
         self.transport.close()
 
-    def _send_problem(self) -> None:
-        problem = describe(MalformedBody("the request is not HTTP, or its headers are too long"), instance=NO_INSTANCE)
-        headers = [("Content-Type", MEDIA_TYPE), ("Connection", "close"), ("Cache-Control", "no-store")]
+    def _send_problem(self, error: InputError, record: Record) -> None:
+        response = respond(error, instance=record.request_id)
+        response.headers.update({**frame(record), "Connection": "close"})
         for event in (
-            h11.Response(status_code=problem.status, headers=headers),
-            h11.Data(data=problem.model_dump_json(exclude_defaults=True).encode()),
+            h11.Response(
+                status_code=response.status_code,
+                headers=[*self.server_state.default_headers, *response.raw_headers],
+                reason=STATUS_PHRASES[response.status_code],
+            ),
+            h11.Data(data=b"" if self.conn.method == b"HEAD" else bytes(response.body)),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
