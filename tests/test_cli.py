@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from drlongformer import __version__
 from drlongformer.cli import app
+from drlongformer.settings import FLAGS, reference
 from tests.api import bundles
 from tests.api.logging_state import restored
 
@@ -65,6 +66,7 @@ def test_verify_names_every_version_that_is_not_whole(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_is_told(tmp_path: Path) -> None:
+    bundles.write(tmp_path)
     assert "no model 'nobody'" in told(run("models", "verify", "nobody", "--store", str(tmp_path)))
 
 
@@ -72,18 +74,44 @@ def test_an_unknown_model_is_told(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (("--host", "0.0.0.0"), "--insecure-no-keys"),
-        (("--device", "tpu"), "DRLONGFORMER_MODELS__DEVICE"),
-        (("--port", "70000"), "DRLONGFORMER_SERVER__PORT"),
+        (("--device", "tpu"), "--device (DRLONGFORMER_MODELS__DEVICE) must be cpu, cuda or cuda:0 to cuda:99"),
+        (("--threads", "-3"), "--threads (DRLONGFORMER_MODELS__THREADS) must be from 0 to 1024"),
+        (("--port", "99999"), "--port (DRLONGFORMER_SERVER__PORT) must be from 0 to 65535"),
         (("--default", "embed"), "TASK=NAME"),
-        (("--default", "translate=a"), "DRLONGFORMER_MODELS__DEFAULTS"),
-        (("--log-format", "xml"), "DRLONGFORMER_LOGS__FORMAT"),
-        (("--model", "../a"), "DRLONGFORMER_MODELS__NAMES"),
+        (
+            ("--default", "foo=a"),
+            "--default (DRLONGFORMER_MODELS__DEFAULTS) is written TASK=NAME, and TASK must be 'embed', 'ner'",
+        ),
+        (("--log-format", "xml"), "--log-format (DRLONGFORMER_LOGS__FORMAT) must be 'json' or 'text'"),
+        (("--model", "../a"), "--model (DRLONGFORMER_MODELS__NAMES) must be a bundle's NAME or NAME:VERSION"),
         (("--port", "0", "--model", "nobody"), "no model 'nobody'"),
         (("--port", "0"), "holds no model"),
     ],
 )
 def test_serve_refuses_to_start_in_one_sentence(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     assert sentence in told(run("serve", "--store", str(tmp_path), *arguments))
+
+
+@pytest.mark.parametrize(
+    "command", [("serve", "--port", "0"), ("models", "list"), ("models", "verify"), ("models", "verify", "a")]
+)
+def test_a_store_that_is_not_there_is_told_apart_from_one_without_models(command: tuple[str, ...], tmp_path: Path) -> None:
+    assert "there is no folder" in told(run(*command, "--store", str(tmp_path / "misspelt")))
+    assert "holds no model" in told(run(*command, "--store", str(tmp_path)))
+
+
+@pytest.mark.parametrize("name", ["nope", "nope:1"])
+def test_a_default_that_is_not_served_is_told_with_those_that_are(name: str, tmp_path: Path) -> None:
+    bundles.write(tmp_path)
+    sentence = told(run("serve", "--port", "0", "--store", str(tmp_path), "--default", f"embed={name}"))
+    assert f"--default (DRLONGFORMER_MODELS__DEFAULTS) embed={name}: no such bundle is served; there are fake" in sentence
+
+
+def test_every_flag_of_a_setting_is_a_flag_of_serve() -> None:
+    help_text = run("serve", "--help").stdout
+    assert all(flag in help_text for flag in FLAGS.values())
+    known = {line.variable for line in reference()}
+    assert {f"DRLONGFORMER_{field.upper().replace('.', '__')}" for field in FLAGS} <= known
 
 
 def test_serve_refuses_an_altered_bundle(tmp_path: Path) -> None:
@@ -108,6 +136,8 @@ def test_doctor_tells_what_is_installed_and_what_is_missing(monkeypatch: pytest.
     result = run("doctor")
     assert "no bundle" in told(result)
     assert "onnxruntime" in result.stdout
+    monkeypatch.setenv("DRLONGFORMER_MODELS__STORE", str(tmp_path / "misspelt"))
+    assert "there is no folder" in told(run("doctor"))
 
 
 @needs_torch

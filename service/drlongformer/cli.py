@@ -175,17 +175,28 @@ def _needs_training_packages() -> None:
 @models.command("list")
 @told
 def list_models(*, store: Store = Path("model_store")) -> None:
-    """List the bundles of a store."""
+    """List the bundles of a store; exit code 1 if it has none."""
     from drlongformer import bundle  # noqa: PLC0415
 
     table = Table("name", "version", "tasks", "served", "description", box=None)
-    for name in bundle.names(store):
+    for name in _stored(store):
         served = bundle.find(store, name)
         for version in bundle.versions(store, name):
             found = bundle.load(store / name / str(version))
             mark = "yes" if found.folder == served else ""
             table.add_row(name, str(version), ", ".join(found.tasks), mark, found.manifest.description)
     out.print(table)
+
+
+def _stored(store: Path) -> tuple[str, ...]:
+    """The models of a store. Raises SettingsError where there is no store, BundleError where it is empty."""
+    from drlongformer import bundle  # noqa: PLC0415
+
+    settings.require_store(store)
+    names = bundle.names(store)
+    if not names:
+        raise BundleError(f"the store {store} holds no model")
+    return names
 
 
 @models.command("verify")
@@ -199,7 +210,8 @@ def verify_models(
     from drlongformer import bundle  # noqa: PLC0415
 
     broken = 0
-    for each in [name] if name else bundle.names(store):
+    names = _stored(store)
+    for each in [name] if name else names:
         bundle.find(store, each)
         for version in bundle.versions(store, each):
             try:

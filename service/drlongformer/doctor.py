@@ -10,7 +10,7 @@ from importlib import metadata
 from drlongformer import __version__, bundle
 from drlongformer.errors import BundleError
 from drlongformer.serving.engine import OnnxEngine, available_cpus
-from drlongformer.settings import Settings
+from drlongformer.settings import Settings, require_store
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "fastapi", "uvicorn", "torch", "transformers")
 
@@ -31,12 +31,17 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield Finding(what=name, found=_version(name))
     yield Finding(what="CPUs for this process", found=str(available_cpus()))
     store = settings.models.store
-    yield Finding(what="store", found=f"{store}: {', '.join(bundle.names(store)) or 'no bundle'}")
+    held = ", ".join(bundle.names(store)) or "no bundle" if store.is_dir() else "no such folder"
+    yield Finding(what="store", found=f"{store}: {held}")
 
 
 def models(settings: Settings) -> Iterator[str]:
-    """One sentence for each bundle, once it is verified and loaded. Raises BundleError, UnknownModel, DeviceUnavailable."""
+    """One sentence for each bundle, once it is verified and loaded.
+
+    Raises SettingsError, BundleError, UnknownModel and DeviceUnavailable.
+    """
     chosen = settings.models
+    require_store(chosen.store)
     served = chosen.names or bundle.names(chosen.store)
     if not served:
         raise BundleError(f"{chosen.store} holds no bundle, so there is nothing to serve")

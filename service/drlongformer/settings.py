@@ -8,12 +8,14 @@ field is refused: a misspelt limit must not pass for a limit.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from drlongformer.errors import DrLongformerError
@@ -22,8 +24,38 @@ from drlongformer.types import Task
 PREFIX = "DRLONGFORMER_"
 DELIMITER = "__"
 
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(:[1-9][0-9]{0,8})?$")]
-Device = Annotated[str, StringConstraints(pattern=r"^(cpu|cuda(:[0-9]{1,2})?)$")]
+FLAGS: Mapping[str, str] = {
+    "server.host": "--host",
+    "server.port": "--port",
+    "server.insecure_no_keys": "--insecure-no-keys",
+    "models.store": "--store",
+    "models.names": "--model",
+    "models.defaults": "--default",
+    "models.device": "--device",
+    "models.threads": "--threads",
+    "logs.format": "--log-format",
+}
+"""The flag of `serve` that sets a field, so that a refusal names what the caller wrote."""
+
+OWN = "drlongformer"
+"""The type of errors whose message is already ours."""
+
+
+def _shaped(pattern: str, *, as_told: str) -> AfterValidator:
+    """Refuse strings that do not match, in words instead of the pattern."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise PydanticCustomError(OWN, "must be {as_told}", {"as_told": as_told})
+        return value
+
+    return AfterValidator(check)
+
+
+ModelName = Annotated[
+    str, _shaped(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(:[1-9][0-9]{0,8})?", as_told="a bundle's NAME or NAME:VERSION")
+]
+Device = Annotated[str, _shaped(r"cpu|cuda(:[0-9]{1,2})?", as_told="cpu, cuda or cuda:0 to cuda:99")]
 
 
 class SettingsError(DrLongformerError):
@@ -80,7 +112,7 @@ class Limits(_Group):
     max_answer_items: int = Field(
         200_000,
         ge=1,
-        description="Tokens told of by /tokenize, or words for masks, in one answer; larger answers more at once, costs memory.",
+        description="Tokens that /tokenize tells of, or words for masks, in one answer; larger ones cost memory and time.",
     )
     max_header_bytes: int = Field(
         16 * 1024,
@@ -172,7 +204,7 @@ def load(overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Settings:
     try:
         return Settings(**groups)
     except ValidationError as error:
-        raise SettingsError("; ".join(_reasons(error))) from None
+        raise SettingsError("; ".join(_reasons(error, groups))) from None
     except ValueError as error:  # a variable that should be JSON and is not
         raise SettingsError(f"{error}; lists and mappings are written as JSON") from None
 
@@ -200,6 +232,44 @@ def _refuse_unknown_variables() -> None:
         raise SettingsError(f"no such setting: {', '.join(unknown)}")
 
 
-def _reasons(error: ValidationError) -> Iterator[str]:
+def require_store(store: Path) -> None:
+    """Raises SettingsError if there is no such folder: a misspelt path must not pass for an empty store."""
+    if not store.is_dir():
+        raise SettingsError(f"there is no folder {store}; --store or {_variable('models', 'store')} says where the bundles are")
+
+
+_MESSAGES: Mapping[str, str] = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "bool_parsing": "must be true or false",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be above {gt}",
+}
+"""Our sentence for each type of pydantic's errors."""
+
+
+def _reasons(error: ValidationError, overrides: Mapping[str, Any]) -> Iterator[str]:
     for reason in error.errors(include_url=False):
-        yield f"{_variable(*map(str, reason['loc']))}: {reason['msg']}"
+        group, field, *inside = map(str, (*reason["loc"], "")[:3])
+        told = _MESSAGES.get(reason["type"], reason["msg"]).format(**reason.get("ctx", {}))
+        if reason["type"] in ("greater_than_equal", "less_than_equal"):
+            told = _range(Settings.model_fields[group].default, field)
+        if inside and reason["loc"][-1] == "[key]":
+            told = f"is written TASK=NAME, and TASK {told}"
+        yield f"{_named(group, field, overrides)} {told}"
+
+
+def _named(group: str, field: str, overrides: Mapping[str, Any]) -> str:
+    """The flag where one was used, and the variable."""
+    variable = _variable(group, field)
+    flag = FLAGS.get(f"{group}.{field}") if field in overrides.get(group, ()) else None
+    return f"{flag} ({variable})" if flag else variable
+
+
+def _range(group: BaseModel, field: str) -> str:
+    """The numbers that a field takes."""
+    bounds = type(group).model_fields[field].metadata
+    lowest = next(bound.ge for bound in bounds if hasattr(bound, "ge"))
+    highest = next((bound.le for bound in bounds if hasattr(bound, "le")), None)
+    return f"must be at least {lowest}" if highest is None else f"must be from {lowest} to {highest}"

@@ -16,7 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from drlongformer import __version__, logs
+from drlongformer import __version__, bundle, logs
 from drlongformer.api import lag
 from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
 from drlongformer.api.examples import EXAMPLES
@@ -26,13 +26,17 @@ from drlongformer.api.limits import BodyGate
 from drlongformer.api.routes import REQUESTS, Service, reading_routes, task_routes
 from drlongformer.api.security import check_exposure
 from drlongformer.api.server import DrainingServer, HttpConfig, listen
+from drlongformer.errors import UnknownModel, UnsupportedTask
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.models import Models
 from drlongformer.serving.pipeline import Pipeline
 from drlongformer.serving.reading import Limits
-from drlongformer.settings import Settings
+from drlongformer.settings import Models as ChosenModels
+from drlongformer.settings import Settings, SettingsError, require_store
 
 logger = logs.get("app")
+
+_DEFAULTS = "--default (DRLONGFORMER_MODELS__DEFAULTS)"
 
 
 def run(settings: Settings) -> None:
@@ -54,17 +58,33 @@ def run(settings: Settings) -> None:
 def build(settings: Settings) -> Service:
     """The objects behind the routes; bundles are verified and warmed up here."""
     metrics, chosen, batching = Metrics.create(), settings.models, settings.batching
-    models = Models.load(
-        chosen.store,
-        chosen.names,
-        metrics=metrics,
-        defaults=chosen.defaults,
-        device=chosen.device,
-        threads=chosen.threads,
-        max_batch_tokens=batching.max_batch_tokens,
-        max_queue_tokens=batching.max_queue_tokens,
-    )
+    require_store(chosen.store)
+    _require_defaults(chosen)
+    try:
+        models = Models.load(
+            chosen.store,
+            chosen.names,
+            metrics=metrics,
+            defaults=chosen.defaults,
+            device=chosen.device,
+            threads=chosen.threads,
+            max_batch_tokens=batching.max_batch_tokens,
+            max_queue_tokens=batching.max_queue_tokens,
+        )
+    except (UnknownModel, UnsupportedTask) as error:
+        if error.location != ("model",):  # said of a bundle's name; the defaults are told as a request's own model is
+            raise
+        raise SettingsError(f"{_DEFAULTS} cannot be kept: {error}") from None
     return assemble(models, metrics, settings)
+
+
+def _require_defaults(chosen: ChosenModels) -> None:
+    """Raises SettingsError for a default that is not among the bundles to serve, before any is loaded."""
+    served = chosen.names or bundle.names(chosen.store)
+    known = {name.partition(":")[0] for name in served}
+    for task, name in chosen.defaults.items():
+        if name.partition(":")[0] not in known:
+            raise SettingsError(f"{_DEFAULTS} {task}={name}: no such bundle is served; there are {', '.join(served) or 'none'}")
 
 
 def assemble(models: Models, metrics: Metrics, settings: Settings) -> Service:
