@@ -36,7 +36,9 @@ def forward(model: LongformerWithHeads, batch: PackedBatch) -> EngineOutput:
     """One pass over a packed batch, as arrays."""
     rows = {head: torch.from_numpy(at) for head, at in batch.rows.items() if len(at)}
     outputs, sums = model(Pack.of(batch), rows, torch.from_numpy(batch.segment_of_slot), torch.from_numpy(batch.segment_index))
-    return EngineOutput(rows={head: value.float().numpy() for head, value in outputs.items()}, segment_sums=sums.numpy())
+    return EngineOutput(
+        rows={head: value.float().numpy() for head, value in outputs.items()}, segment_sums=sums.float().numpy()
+    )
 
 
 def held_out_scores(model: LongformerWithHeads, batches: Batches, count: int) -> dict[str, float]:
