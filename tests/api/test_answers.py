@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,22 @@ from drlongformer.api.answers import SLICE
 from drlongformer.api.pieces import SEND_BYTES, make
 from drlongformer.api.schemas import EmbedRequest, FillMaskRequest, NerRequest, TokenizeRequest, read
 from drlongformer.errors import EmptyText
-from drlongformer.serving.requests import Answer, DocumentResult, Embedding, Entities, ModelIdentity, Timings, TokenSpan
+from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.models import Models
+from drlongformer.serving.pipeline import Pipeline
+from drlongformer.serving.requests import (
+    Answer,
+    DocumentResult,
+    Embedding,
+    Entities,
+    ModelIdentity,
+    RequestOptions,
+    Timings,
+    TokenSpan,
+)
 from drlongformer.tasks.fill_mask import MaskPredictions, Prediction
 from drlongformer.tasks.ner import Entity
+from drlongformer.types import Document
 from tests.api import services
 
 MODEL = ModelIdentity(name="m", version=1, sha256="0" * 12, precision="fp32")
@@ -108,6 +122,48 @@ async def test_the_event_loop_goes_on_while_an_answer_is_made() -> None:
     assert not making.done()
     go_on.set()
     assert await making == [b"[]"]
+
+
+class Held(tuple[TokenSpan, ...]):  # noqa: SLOT001 - a tuple's subclass cannot have slots of its own
+    """Tokens that are told of only once `go_on` is set."""
+
+    begun: threading.Event
+    go_on: threading.Event
+
+    def __iter__(self) -> Iterator[TokenSpan]:
+        self.begun.set()
+        assert self.go_on.wait(10)
+        return super().__iter__()
+
+
+class Telling(Pipeline):
+    """A pipeline whose tokens are given."""
+
+    def __init__(self, models: Models, metrics: Metrics, told: Answer[tuple[TokenSpan, ...]]) -> None:
+        super().__init__(models, metrics)
+        self._told = told
+
+    async def tokenize(
+        self,
+        documents: Sequence[Document],  # noqa: ARG002 - the answer is given
+        options: RequestOptions,  # noqa: ARG002
+    ) -> Answer[tuple[TokenSpan, ...]]:
+        return self._told
+
+
+async def test_the_service_is_alive_while_a_large_answer_is_made(tmp_path: Path) -> None:
+    tokens = Held(spans(MANY))
+    tokens.begun, tokens.go_on = threading.Event(), threading.Event()
+    served = services.service(tmp_path)
+    served = replace(served, pipeline=Telling(served.models, served.metrics, answer(tokens)))
+    async with services.client(served) as client:
+        large = asyncio.create_task(client.post("/tokenize", json={"inputs": "a"}))
+        assert await asyncio.to_thread(tokens.begun.wait, 10)
+        assert (await client.get("/livez")).status_code == 200
+        assert not large.done()
+        tokens.go_on.set()
+        body = (await large).json()
+    assert body["results"][0]["count"] == len(body["results"][0]["tokens"]) == MANY
 
 
 async def test_pieces_are_joined_up_to_a_bound_and_in_order() -> None:

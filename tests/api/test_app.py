@@ -157,6 +157,7 @@ async def test_models_are_told_in_short_and_in_full(tmp_path: Path) -> None:
     assert full["versions"] == [1]
     assert [head["name"] for head in full["heads"]] == ["vector", "entities", "chapter", "words"]
     assert full["limits"]["max_tokens"] == MAX_TOKENS
+    assert full["limits"]["max_answer_items"] == 200_000
     assert unknown.status_code == 404
     assert "Canari" not in unknown.text
 
@@ -289,6 +290,17 @@ async def test_the_openapi_document_resolves_and_shows_true_examples(tmp_path: P
         assert operation["requestBody"]["content"]["application/json"]["example"] == EXAMPLES[path].request
         assert "application/problem+json" in operation["responses"]["4XX"]["content"]
         assert "422" not in operation["responses"]
+
+
+async def test_the_document_tells_the_limits_that_a_body_must_keep(tmp_path: Path) -> None:
+    async with services.client(services.service(tmp_path)) as client:
+        schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    masks = schemas["FillMaskRequest"]["properties"]
+    assert masks["top_k"]["maximum"] == 1000
+    assert "at most 1000" in masks["top_k"]["description"]
+    assert "leading space" in masks["top_k"]["description"]
+    assert "256 characters" in schemas["DocumentBody"]["properties"]["id"]["description"]
+    assert all(figure in masks["inputs"]["description"] for figure in ("256 characters", "32 levels", "100000 JSON values"))
 
 
 async def test_the_page_of_the_documentation_names_every_route_and_needs_no_other_site(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ class ModelLimits(_Part):
     max_windows: int
     max_characters: int
     max_documents: int
+    max_answer_items: int
     max_body_bytes: int
     request_seconds: float
 
@@ -102,6 +103,7 @@ def details(model: ServedModel, models: Iterable[ServedModel], limits: Limits) -
             max_windows=limits.max_windows,
             max_characters=limits.max_characters,
             max_documents=limits.max_documents,
+            max_answer_items=limits.max_answer_items,
             max_body_bytes=limits.max_body_bytes,
             request_seconds=limits.request_seconds,
         ),
