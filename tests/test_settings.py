@@ -59,6 +59,22 @@ def test_what_does_not_exist_or_fit_is_refused_by_name(variable: str, value: str
     assert variable.removeprefix("DRLONGFORMER_").split("__")[0].lower() in str(raised.value).lower()
 
 
+def test_every_number_out_of_range_is_told_with_the_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [line for line in settings.reference() if line.default.replace(".", "", 1).isdigit()]
+    assert len(numbers) > 12
+    for line in numbers:
+        monkeypatch.setenv(line.variable, "-1")
+        with pytest.raises(SettingsError, match=f"^{line.variable} must be (from|at least|above) "):
+            settings.load()
+        monkeypatch.delenv(line.variable)
+
+
+def test_a_group_that_is_no_mapping_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRLONGFORMER_SERVER", "[]")
+    with pytest.raises(SettingsError, match=r"^DRLONGFORMER_SERVER "):
+        settings.load()
+
+
 def test_settings_do_not_change() -> None:
     tree = settings.load()
     with pytest.raises(ValidationError):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -251,25 +252,26 @@ _MESSAGES: Mapping[str, str] = {
 
 def _reasons(error: ValidationError, overrides: Mapping[str, Any]) -> Iterator[str]:
     for reason in error.errors(include_url=False):
-        group, field, *inside = map(str, (*reason["loc"], "")[:3])
+        group, *inside = map(str, reason["loc"])
         told = _MESSAGES.get(reason["type"], reason["msg"]).format(**reason.get("ctx", {}))
         if reason["type"] in ("greater_than_equal", "less_than_equal"):
-            told = _range(Settings.model_fields[group].default, field)
-        if inside and reason["loc"][-1] == "[key]":
+            told = _range(type(Settings.model_fields[group].default).model_fields[inside[0]])
+        if inside[-1:] == ["[key]"]:
             told = f"is written TASK=NAME, and TASK {told}"
-        yield f"{_named(group, field, overrides)} {told}"
+        yield f"{_named(group, inside[:1], overrides)} {told}"
 
 
-def _named(group: str, field: str, overrides: Mapping[str, Any]) -> str:
-    """The flag where one was used, and the variable."""
-    variable = _variable(group, field)
-    flag = FLAGS.get(f"{group}.{field}") if field in overrides.get(group, ()) else None
+def _named(group: str, field: list[str], overrides: Mapping[str, Any]) -> str:
+    """The flag where one was used, and the variable; `field` is empty where the whole group is at fault."""
+    variable = _variable(group, *field)
+    flag = next((FLAGS.get(f"{group}.{name}") for name in field if name in overrides.get(group, ())), None)
     return f"{flag} ({variable})" if flag else variable
 
 
-def _range(group: BaseModel, field: str) -> str:
+def _range(field: FieldInfo) -> str:
     """The numbers that a field takes."""
-    bounds = type(group).model_fields[field].metadata
-    lowest = next(bound.ge for bound in bounds if hasattr(bound, "ge"))
-    highest = next((bound.le for bound in bounds if hasattr(bound, "le")), None)
+    lowest = next((bound.ge for bound in field.metadata if hasattr(bound, "ge")), None)
+    highest = next((bound.le for bound in field.metadata if hasattr(bound, "le")), None)
+    if lowest is None:
+        return f"must be at most {highest}"
     return f"must be at least {lowest}" if highest is None else f"must be from {lowest} to {highest}"
