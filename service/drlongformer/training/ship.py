@@ -51,15 +51,23 @@ def card(
         "## Heads",
         _table(("head", "task", "labels"), [(head.name, head.task, ", ".join(_plain(head)) or "–") for head in heads]),
         "## Training data",
-        "Training splits only; documents are public, none is a patient's record held by a hospital.",
+        "Training splits only. All documents are public; clinical cases among them were published as case reports, none comes"
+        " from a hospital's records.",
         _table(("set", "policy", "licence"), [(one["name"], one["policy"], one["licence"]) for one in provenance["sets"]]),
         "## Training",
         _table(("stage", "steps", "minutes", "tokens", "last losses"), _stages(provenance["stages"])),
         "## Scores",
         "Entities count with exact ends and label. `dev` splits served to choose, `test` splits were scored once, at the end.",
         _table(("head", "set", "split", "score", "baseline"), _scores(recipe, scores)),
+        *_notes(provenance),
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _notes(provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the people who ran it have to add, if anything: interruptions, changed settings, why a score is what it is."""
+    notes = provenance.get("notes", ())
+    return ("## Notes", "\n".join(f"* {note}" for note in notes)) if notes else ()
 
 
 def shown(score: Mapping[str, Any]) -> str:
