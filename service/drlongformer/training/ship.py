@@ -51,8 +51,7 @@ def card(
         "## Heads",
         _table(("head", "task", "labels"), [(head.name, head.task, ", ".join(_plain(head)) or "–") for head in heads]),
         "## Training data",
-        "Training splits only. All documents are public; clinical cases among them were published as case reports, none comes"
-        " from a hospital's records.",
+        "Training splits only, all of them public; clinical cases were published as case reports, none is a hospital's record.",
         _table(("set", "policy", "licence"), [(one["name"], one["policy"], one["licence"]) for one in provenance["sets"]]),
         "## Training",
         _table(("stage", "steps", "minutes", "tokens", "last losses"), _stages(provenance["stages"])),
