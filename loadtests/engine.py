@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from drlongformer.types import FloatArray, IntArray, WindowInput
 LENGTHS = (256, 1024, 4096)
 BATCH_TOKENS = 8192
 HF_BATCH = 8
+OURS = "packed ONNX"
 
 Contender = Callable[[Sequence[IntArray]], list[FloatArray]]
 
@@ -125,16 +127,27 @@ def packs(documents: Sequence[IntArray], batch_tokens: int, block: int) -> list[
     return groups
 
 
-def race(contenders: Mapping[str, Contender], documents: Sequence[IntArray], rounds: int) -> dict[str, float]:
-    """Median seconds of each contender over `rounds` turns, after one turn that is not counted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Median seconds of a contender, and its embeddings of the last turn."""
+
+    seconds: float
+    answers: list[FloatArray]
+
+
+def race(
+    contenders: Mapping[str, Contender], documents: Sequence[IntArray], *, rounds: int, warm_up: int = 1
+) -> dict[str, Result]:
+    """Let the contenders take `rounds` turns, after `warm_up` turns that are not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for turn in range(rounds + 1):
+    answers: dict[str, list[FloatArray]] = {}
+    for turn in range(warm_up + rounds):
         for name, contender in contenders.items():
             start = time.perf_counter()
-            contender(documents)
-            if turn:
+            answers[name] = contender(documents)
+            if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: Result(seconds=statistics.median(seconds[name]), answers=answers[name]) for name in contenders}
 
 
 def largest_difference(left: Sequence[FloatArray], right: Sequence[FloatArray]) -> float:
@@ -150,6 +163,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--documents", type=int, default=24, help="documents of the mixed-length set")
+    parser.add_argument("--mixed-rounds", type=int, default=1, help="turns on the mixed-length set")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     hf = transformers.LongformerModel.from_pretrained(options.checkpoint, add_pooling_layer=False).eval()
@@ -167,14 +181,15 @@ def main() -> None:
     print(f"{'one document':>24} {'HF eager s':>12} {'packed s':>10} {'ratio':>7} {'ceiling s':>10} {'max |diff|':>11}")
     for length in LENGTHS:
         documents = [ids_of(length, config.vocab_size)]
-        seconds = race({"hf": hf_one, "packed": ours}, documents, options.rounds)
-        ratio, ceiling = seconds["hf"] / seconds["packed"], operations(config, length) / peak
-        difference = largest_difference(hf_one(documents), ours(documents))
-        times = f"{seconds['hf']:>12.3f} {seconds['packed']:>10.3f} {ratio:>6.2f}x {ceiling:>10.3f}"
-        print(f"{length:>17} tokens {times} {difference:>11.1e}")
+        results = race({"hf": hf_one, "packed": ours}, documents, rounds=options.rounds)
+        theirs, mine = results["hf"], results["packed"]
+        ratio, ceiling = theirs.seconds / mine.seconds, operations(config, length) / peak
+        difference = largest_difference(theirs.answers, mine.answers)
+        times = f"{theirs.seconds:>12.3f} {mine.seconds:>10.3f} {ratio:>6.2f}x {ceiling:>10.3f}"
+        print(f"{length:>17} tokens {times} {difference:>11.1e}", flush=True)
         report[f"tokens_{length}"] = {
-            "hf_s": seconds["hf"],
-            "packed_s": seconds["packed"],
+            "hf_s": theirs.seconds,
+            "packed_s": mine.seconds,
             "ratio": ratio,
             "max_abs_diff": difference,
         }
@@ -182,20 +197,20 @@ def main() -> None:
     documents = [ids_of(int(length), config.vocab_size) for length in mixed_lengths(options.documents)]
     tokens = sum(map(len, documents))
     contenders = {
-        "packed ONNX": ours,
+        OURS: ours,
         "HF one by one": hf_one,
         f"HF batches of {HF_BATCH}, sorted": hf_contender(hf, HF_BATCH, sort=True),
         f"HF batches of {HF_BATCH}, arrival order": hf_contender(hf, HF_BATCH, sort=False),
     }
-    seconds = race(contenders, documents, max(1, options.rounds - 2))
+    results = race(contenders, documents, rounds=options.mixed_rounds, warm_up=0)
     slots = sum(blocks_of(len(ids), config.block) * config.block for ids in documents)
     print(f"\n{len(documents)} documents of mixed length, {tokens} tokens; our padding share {1 - tokens / slots:.1%}")
-    for name, value in seconds.items():
-        print(f"{name:>32} {tokens / value:>8.0f} tokens/s   {value / seconds['packed ONNX']:>5.2f}x our time")
-    alone = [ours([ids])[0] for ids in documents]
+    for name, result in results.items():
+        print(f"{name:>32} {tokens / result.seconds:>8.0f} tokens/s   {result.seconds / results[OURS].seconds:>5.2f}x our time")
+    alone = {OURS: [ours([ids])[0] for ids in documents]}
     golden = {
-        name: largest_difference(contender(documents), alone if name == "packed ONNX" else hf_one(documents))
-        for name, contender in contenders.items()
+        name: largest_difference(result.answers, alone.get(name, results["HF one by one"].answers))
+        for name, result in results.items()
         if name != "HF one by one"
     }
     for name, value in golden.items():
@@ -204,7 +219,7 @@ def main() -> None:
         "documents": len(documents),
         "tokens": tokens,
         "padding_share": 1 - tokens / slots,
-        "tokens_per_second": {name: tokens / value for name, value in seconds.items()},
+        "tokens_per_second": {name: tokens / result.seconds for name, result in results.items()},
         "alone_vs_batch": golden,
     }
     print(json.dumps(report))

@@ -56,7 +56,7 @@ def card(
         "## Training",
         _table(("stage", "steps", "minutes", "tokens", "last losses"), _stages(provenance["stages"])),
         "## Scores",
-        "Entities count with exact ends and label. `dev` splits served to choose, `test` splits were scored once, at the end.",
+        "Entities count with exact ends and label. `dev` splits served to choose, `test` splits did not.",
         _table(("head", "set", "split", "score", "baseline"), _scores(recipe, scores)),
         *_notes(provenance),
     )
