@@ -59,7 +59,7 @@ def test_the_documented_offsets_cut_the_documented_text(path: str) -> None:
     for mask in result.get("masks", ()):
         assert text[mask["start"] : mask["end"]] == "<mask>"
     if path == "/tokenize":
-        assert [text[each["start"] : each["end"]] for each in result["tokens"]] == ["Pas", "de", "fièvre", "."]
+        assert "".join(text[each["start"] : each["end"]] for each in result["tokens"]) == text.replace(" ", "")
 
 
 async def test_embeddings_come_as_numbers_or_as_the_same_numbers_in_base64(tmp_path: Path) -> None:
