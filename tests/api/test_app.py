@@ -155,7 +155,7 @@ async def test_models_are_told_in_short_and_in_full(tmp_path: Path) -> None:
     assert full == same
     assert full["mask_token"] == "<mask>"
     assert full["versions"] == [1]
-    assert [head["name"] for head in full["heads"]] == ["vector", "entities", "chapter", "words"]
+    assert [head["name"] for head in full["heads"]] == ["vector", "symptoms", "chapter", "words"]
     assert full["limits"]["max_tokens"] == MAX_TOKENS
     assert full["limits"]["max_answer_items"] == 200_000
     assert unknown.status_code == 404
