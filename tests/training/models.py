@@ -7,16 +7,17 @@ import torch
 
 from drlongformer.bundle import HeadSpec
 from drlongformer.model.heads import LongformerWithHeads
-from drlongformer.training import finetune, pretrain, trained
+from drlongformer.training import trained
 from drlongformer.training.dataset import Batch, Example, Special, collate, mask_tokens, with_specials
+from drlongformer.training.head_specs import class_head, embedding_head, language_head, span_head
 from drlongformer.training.spans import bio_labels
 from tests.training import tiny
 
 HEADS: tuple[HeadSpec, ...] = (
-    pretrain.language_head(),
-    pretrain.class_head("atc", ("C", "N")),
-    finetune.span_head("temporal", bio_labels(("X",))),
-    finetune.embedding_head(),
+    language_head(),
+    class_head("atc", ("C", "N")),
+    span_head("temporal", bio_labels(("X",))),
+    embedding_head(),
 )
 SPECIAL = Special(bos=0, eos=2, mask=399)
 

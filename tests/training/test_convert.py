@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from drlongformer.errors import CheckpointError, TrainingError
 from drlongformer.model.heads import LongformerWithHeads
 from drlongformer.model.longformer import SelfAttention
-from drlongformer.training import convert, pretrain
+from drlongformer.training import beginning, convert, pretrain
 from drlongformer.training.dataset import Example, collate
+from drlongformer.training.head_specs import language_head
 from drlongformer.training.masked import logits
 from tests.training import served, texts
 
@@ -23,7 +24,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "roberta": (transformers.RobertaConfig, transformers.RobertaForMaskedLM),
     "camembert": (transformers.CamembertConfig, transformers.CamembertForMaskedLM),
 }
-HEAD = pretrain.language_head(first_global=False)
+HEAD = language_head(first_global=False)
 
 
 def written(folder: Path, kind: str = "roberta", **changed: Any) -> Path:
@@ -79,7 +80,7 @@ def test_a_text_that_fits_is_read_as_before(kind: str, tmp_path: Path) -> None:
 
 
 def test_the_converted_checkpoint_is_a_longformer_of_transformers(tmp_path: Path) -> None:
-    pretrain.write_base(written(tmp_path / "roberta"), tmp_path / "long", attention_window=64, max_tokens=100)
+    beginning.write_base(written(tmp_path / "roberta"), tmp_path / "long", attention_window=64, max_tokens=100)
     theirs, found = transformers.LongformerForMaskedLM.from_pretrained(tmp_path / "long", output_loading_info=True)
     assert not found["missing_keys"]
     assert theirs.config.layer_norm_eps == 1e-12
@@ -87,7 +88,7 @@ def test_the_converted_checkpoint_is_a_longformer_of_transformers(tmp_path: Path
     attention = theirs.longformer.encoder.layer[1].attention.self
     assert torch.equal(attention.key_global.weight, attention.key.weight)
     with pytest.raises(TrainingError, match="exists already"):
-        pretrain.write_base(tmp_path / "roberta", tmp_path / "long", attention_window=64, max_tokens=100)
+        beginning.write_base(tmp_path / "roberta", tmp_path / "long", attention_window=64, max_tokens=100)
 
 
 @pytest.mark.parametrize("made_long", [False, True])
@@ -95,11 +96,11 @@ def test_what_is_converted_before_and_while_training_begins_alike(made_long: boo
     base = written(tmp_path / "roberta")
     recipe = replace(texts.recipe(), strategy="convert", architecture=None, attention_window=64, max_tokens=100)
     read = pretrain.Texts(corpus=tmp_path)
-    expected = pretrain.begun(recipe, texts=read, base=base, labels=())
+    expected = beginning.begun(recipe, tokenizer_json=read.tokenizer_json, base=base, labels=())
     if made_long:
-        pretrain.write_base(base, tmp_path / "long", attention_window=64, max_tokens=100)
+        beginning.write_base(base, tmp_path / "long", attention_window=64, max_tokens=100)
         base = tmp_path / "long"
-    begun = pretrain.begun(recipe, texts=read, base=base, labels=())
+    begun = beginning.begun(recipe, tokenizer_json=read.tokenizer_json, base=base, labels=())
     assert begun.model.longformer.config == expected.model.longformer.config
     found, wanted = begun.model.state_dict(), expected.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
@@ -108,7 +109,7 @@ def test_what_is_converted_before_and_while_training_begins_alike(made_long: boo
 def test_a_roberta_is_no_longformer_to_go_on_from(tmp_path: Path) -> None:
     recipe = replace(texts.recipe(), strategy="continue", architecture=None)
     with pytest.raises(TrainingError, match="roberta is no Longformer; strategy convert makes one"):
-        pretrain.begun(recipe, texts=pretrain.Texts(corpus=tmp_path), base=written(tmp_path / "roberta"), labels=())
+        beginning.begun(recipe, tokenizer_json=None, base=written(tmp_path / "roberta"), labels=())
 
 
 def test_local_projections_are_copied_to_global_ones(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_score_outside_the_range_is_told_by_file_and_line(tmp_path: Path) -> N
         request=HeadRequest(task="similarity", name="near"),
         train=notes.written(tmp_path / "train.jsonl", [*pairs[:2], pairs[2] | {"score": 7}]),
     )
-    with pytest.raises(TrainingError, match=r"train\.jsonl:3: the score 7 is outside 0 to 5"):
+    with pytest.raises(TrainingError, match=r"train\.jsonl:3: the score 7 is outside 0 to 5, the --score-range"):
         annotated(files, FileForm())
 
 

@@ -7,18 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from drlongformer.errors import TrainingError
 from drlongformer.training import paper
 from tests.training import test_convert, texts
 
 ROOT = Path(__file__).parents[2]
 SLOTS = {"scratch": "1,572,864", "continue": "2,097,152", "convert": "131,072"}
-
-
-def test_every_recipe_is_listed_with_what_it_makes() -> None:
-    listed = paper.listed()
-    assert listed.keys() == {"mini", *paper.PAPER}
-    assert all(listed.values())
 
 
 def test_the_published_figures_are_those_of_the_scripts() -> None:
@@ -29,7 +22,7 @@ def test_the_published_figures_are_those_of_the_scripts() -> None:
     assert convert.batches.batch_tokens == 8 * 4 * 4096
     assert (convert.optimisation.eps, convert.optimisation.clip_norm, convert.optimisation.weight_decay) == (1e-6, 5.0, 0.01)
     assert convert.copy_local_to_global
-    assert not any(recipe().batches.first_global for name, recipe in paper.PAPER.items() if name.endswith("published"))
+    assert not any(recipe.batches.first_global for recipe in (scratch, convert, paper.continue_published()))
 
 
 def test_what_continues_trains_as_what_begins_from_scratch() -> None:
@@ -37,31 +30,6 @@ def test_what_continues_trains_as_what_begins_from_scratch() -> None:
     assert continued.batches == scratch.batches
     assert continued.optimisation == scratch.optimisation
     assert continued.base == "yikuan8/Clinical-Longformer"
-
-
-def test_a_strategy_alone_chooses_the_papers_recipe() -> None:
-    assert paper.chosen(None, strategy="convert") == paper.convert()
-    assert paper.chosen("mini", strategy=None).head is None
-    assert paper.chosen("mini", strategy="continue").architecture is None
-    assert paper.chosen("paper-convert", strategy="scratch").architecture == paper.longformer_base()
-
-
-@pytest.mark.parametrize(
-    ("name", "strategy", "sentence"),
-    [
-        (None, None, r"name a strategy \(continue, convert, scratch\) or a recipe"),
-        (None, "distil", "no strategy 'distil'"),
-        ("maxi", None, "no recipe 'maxi', only mini, paper-scratch-published"),
-    ],
-)
-def test_a_choice_that_cannot_be_is_refused(name: str | None, strategy: str | None, sentence: str) -> None:
-    with pytest.raises(TrainingError, match=sentence):
-        paper.chosen(name, strategy=strategy)
-
-
-def test_an_architecture_is_of_no_use_to_a_strategy_that_has_one(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"strategy convert has its checkpoint's architecture, config\.json is of no use"):
-        paper.chosen("paper-convert", strategy=None, architecture=tmp_path / "config.json")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import transformers
 
 from drlongformer.errors import TrainingError
 from drlongformer.model.longformer import SelfAttention
-from drlongformer.training import corpus, pretrain, trained
+from drlongformer.training import beginning, corpus, pretrain, trained
 from drlongformer.training.corpus import Corpus
 from drlongformer.training.dataset import Batch, collate
 from drlongformer.training.distributed import Group
@@ -49,7 +49,7 @@ def _transformers_agrees(folder: Path, recipe: PretrainingRecipe, read: pretrain
     assert not found["missing_keys"]
     assert not found["unexpected_keys"]
     model, heads = trained.load(folder)
-    subject = pretrain.Subject(model=model.eval(), heads=heads, tokenizer_json=(folder / "tokenizer.json").read_bytes())
+    subject = beginning.Learner(model=model.eval(), heads=heads, tokenizer_json=(folder / "tokenizer.json").read_bytes())
     batch = pretrain.masked_batches(recipe, subject, Corpus(read.corpus), seed=9)[0]
     total, rows, packed = 0.0, len(batch.wanted["mlm"]), batch.packed
     for window, share in enumerate(packed.shares):
@@ -71,7 +71,7 @@ def _transformers_agrees(folder: Path, recipe: PretrainingRecipe, read: pretrain
 @pytest.mark.parametrize("first_global", [True, False])
 def test_global_projections_learn_only_where_something_is_global(first_global: bool, tmp_path: Path) -> None:
     read, recipe = texts.made(tmp_path), texts.recipe(steps=3, first_global=first_global)
-    before = pretrain.begun(recipe, texts=read, base=None, labels=()).model.state_dict()
+    before = beginning.begun(recipe, tokenizer_json=read.tokenizer_json, base=None, labels=()).model.state_dict()
     model, heads = trained.load(pretrain.run(recipe, texts=read, output=tmp_path / "run"))
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
     assert any("_global." in name for name in moved) == first_global
@@ -97,7 +97,7 @@ def test_accumulated_micro_batches_minimise_what_one_large_batch_does(tmp_path: 
     read, recipe = texts.made(tmp_path), texts.recipe(steps=3)
     ends = {}
     for name in ("apart", "joined"):
-        subject = pretrain.begun(recipe, texts=read, base=None, labels=())
+        subject = beginning.begun(recipe, tokenizer_json=read.tokenizer_json, base=None, labels=())
         batches = pretrain.masked_batches(recipe, subject, Corpus(read.corpus), seed=recipe.seed)
         rows = [len(batches[number].wanted["mlm"]) for number in range(6)]
         assert any(rows[2 * step] != rows[2 * step + 1] for step in range(3))
@@ -139,6 +139,25 @@ def test_a_fresh_run_never_overwrites_another(tmp_path: Path) -> None:
         pretrain.run(other, texts=read, output=tmp_path / "one", resume=True)
 
 
+def test_another_corpus_of_as_many_documents_and_tokens_is_refused(tmp_path: Path) -> None:
+    read, recipe = texts.made(tmp_path), texts.recipe(steps=1)
+    pretrain.run(recipe, texts=read, output=tmp_path / "run")
+    known = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    other = corpus.write(tmp_path / "other", texts.documents(40)[::-1], known)
+    assert (len(other), other.tokens) == (len(Corpus(read.corpus)), Corpus(read.corpus).tokens)
+    with pytest.raises(TrainingError, match=r"run was begun with other settings: corpus$"):
+        pretrain.run(recipe, texts=replace(read, corpus=other.folder), output=tmp_path / "run", resume=True)
+
+
+def test_altered_files_are_no_beginning(tmp_path: Path) -> None:
+    read, recipe = texts.made(tmp_path), texts.recipe(steps=1)
+    base = pretrain.run(recipe, texts=read, output=tmp_path / "run")
+    (base / "tokenizer.json").write_text((base / "tokenizer.json").read_text(encoding="utf-8") + " ", encoding="utf-8")
+    goes_on = replace(recipe, strategy="continue", architecture=None)
+    with pytest.raises(TrainingError, match=r"model/tokenizer\.json is not the file that was saved"):
+        pretrain.run(goes_on, texts=read, base=base, output=tmp_path / "next")
+
+
 def test_a_finished_run_says_so_and_takes_no_other_tokenizer(tmp_path: Path) -> None:
     read, recipe, told = texts.made(tmp_path), texts.recipe(steps=1), list[int]()
     watch = pretrain.Watch(on_finished=told.append)
@@ -161,7 +180,7 @@ def test_a_run_goes_on_from_a_longformer_of_transformers(tmp_path: Path) -> None
     theirs.save_pretrained(tmp_path / "base")
     recipe = replace(texts.recipe(steps=1), strategy="continue", architecture=None, batches=texts.recipe().batches)
     recipe = replace(recipe, batches=replace(recipe.batches, batch_tokens=512, micro_tokens=512, window_tokens=(62,)))
-    begun = pretrain.begun(recipe, texts=read, base=tmp_path / "base", labels=())
+    begun = beginning.begun(recipe, tokenizer_json=read.tokenizer_json, base=tmp_path / "base", labels=())
     words = theirs.longformer.embeddings.word_embeddings.weight
     assert torch.equal(begun.model.longformer.embeddings.word_embeddings.weight, words)
     model, _ = trained.load(pretrain.run(recipe, texts=read, base=tmp_path / "base", output=tmp_path / "run"))
@@ -183,7 +202,7 @@ def test_a_run_goes_on_from_a_converted_roberta_and_copies_at_the_end(tmp_path: 
 
 def test_perplexity_is_told_by_length_of_the_document(tmp_path: Path) -> None:
     read, recipe = texts.made(tmp_path), texts.recipe(steps=1)
-    subject = pretrain.begun(recipe, texts=read, base=None, labels=())
+    subject = beginning.begun(recipe, tokenizer_json=read.tokenizer_json, base=None, labels=())
     assert read.held_out is not None
     held_out = Corpus(read.held_out)
     batches = pretrain.masked_batches(recipe, subject, held_out, seed=0)

@@ -15,11 +15,12 @@ import pytest
 
 from drlongformer.model.checkpoint import architecture
 from drlongformer.training import checkpoints
-from tests.training import texts, tiny
+from tests.training import notes, texts, tiny
 
 pytestmark = pytest.mark.slow
 
 COMMAND = (sys.executable, "-c", "from drlongformer.cli import app; app()", "train", "pretrain")
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2] / "service"), "COLUMNS": "200"}
 
 
@@ -75,14 +76,24 @@ def alone(folder: Path) -> Path:
 
 
 def test_two_processes_reach_the_loss_of_one(folder: Path, alone: Path) -> None:
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
-    result = finished(*torchrun, *COMMAND, *arguments(folder, "two"))
+    result = finished(*TORCHRUN, *COMMAND, *arguments(folder, "two"))
     assert result.returncode == 0, result.stderr
     one, two = log(alone), log(folder / "two")
     assert one.keys() == two.keys() == set(range(1, 9))
     assert [two[step]["mlm"] for step in two] == pytest.approx([one[step]["mlm"] for step in one], rel=1e-4)
     assert one[8]["mlm"] < one[1]["mlm"]
     assert log(folder / "two", "held_out")[8] == pytest.approx(log(alone, "held_out")[8], rel=1e-3)
+
+
+def test_fine_tuning_in_several_processes_is_refused_with_what_to_do_instead(tmp_path: Path) -> None:
+    notes.written(tmp_path / "topics.jsonl", notes.as_json(notes.topics(2)))
+    wanted = ("train", "finetune", "--base", str(notes.base_folder(tmp_path / "base")), "--task", "classify")
+    files = ("--train", str(tmp_path / "topics.jsonl"), "--output", str(tmp_path / "out"))
+    result = finished(*TORCHRUN, *COMMAND[:-2], *wanted, *files)
+    assert result.returncode != 0
+    told = "Error: fine-tuning runs in one process, not in 2: start the command without torchrun; to use several GPUs"
+    assert told in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_killed_run_resumes_to_the_same_loss_curve(folder: Path, alone: Path) -> None:

@@ -9,7 +9,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from drlongformer.errors import TrainingError
-from drlongformer.training import finetune, trained
+from drlongformer.training import trained
+from drlongformer.training.head_specs import choice_head, similarity_head
 from tests.training import models, served
 
 
@@ -64,6 +65,32 @@ def test_altered_weights_are_refused_by_their_file(tmp_path: Path, name: str) ->
     trained.load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_spec.json"])
+def test_what_decides_the_answers_beside_the_weights_is_covered_too(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path) / name
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with pytest.raises(TrainingError, match=rf"{name} is not the file that was saved"):
+        trained.check(tmp_path)
+    reader = trained.load if name == "config.json" else trained.tokenizer_of
+    with pytest.raises(TrainingError, match=rf"{name} is not the file that was saved"):
+        reader(tmp_path)
+    hashes = json.loads((tmp_path / "weights.json").read_text(encoding="utf-8"))
+    before = {file: hashes[file] for file in ("model.safetensors", "heads.safetensors")}
+    (tmp_path / "weights.json").write_text(json.dumps(before), encoding="utf-8")  # as folders of before have it
+    trained.load(tmp_path)
+    assert trained.tokenizer_of(tmp_path).spec == served.spec()
+    path.unlink()
+    (tmp_path / "weights.json").write_text(json.dumps(hashes), encoding="utf-8")
+    with pytest.raises(TrainingError, match=rf"{name} cannot be read: No such file"):
+        trained.check(tmp_path)
+
+
+def test_hashes_that_are_none_are_told(tmp_path: Path) -> None:
+    (saved(tmp_path) / "weights.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"weights\.json holds no hashes"):
+        trained.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors"])
 def test_cut_weights_are_refused_by_their_file(tmp_path: Path, name: str) -> None:
     path = saved(tmp_path) / name
@@ -79,6 +106,7 @@ def test_cut_weights_are_refused_by_their_file(tmp_path: Path, name: str) -> Non
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     described = json.loads((saved(tmp_path) / "config.json").read_text(encoding="utf-8"))
     (tmp_path / "config.json").write_text(json.dumps(described | {"vocab_size": 401}), encoding="utf-8")
+    (tmp_path / "weights.json").unlink()
     with pytest.raises(TrainingError, match="weights have another shape"):
         trained.load(tmp_path)
 
@@ -86,8 +114,8 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
 def test_a_model_without_a_masked_word_head_is_saved_and_loaded(tmp_path: Path) -> None:
     heads = (
         *models.HEADS[1:],
-        finetune.similarity_head("near", score_range=(0.0, 5.0)),
-        finetune.choice_head("c", several=True),
+        similarity_head("near", score_range=(0.0, 5.0)),
+        choice_head("c", several=True),
     )
     model = models.model(heads)
     spec = served.spec().model_copy(update={"word_splitting": "words"})

@@ -193,6 +193,7 @@ def test_a_run_is_resumed_only_where_it_reads_the_same(tmp_path: Path) -> None:
     trainer(tmp_path, identity={"seed": 1, "tokens": 10}).run()
     with pytest.raises(TrainingError, match="begun with other settings: tokens"):
         trainer(tmp_path, identity={"seed": 1, "tokens": 11}).resume()
+    trainer(tmp_path, identity={"seed": 1, "tokens": 10, "corpus": "of a version that writes it down"}).resume()
 
 
 def test_idle_processes_are_refused(tmp_path: Path) -> None:

@@ -28,8 +28,10 @@ def test_one_label_a_text_is_softmax_and_any_number_is_sigmoid() -> None:
 def test_similarity_is_a_head_of_its_own_or_the_embedding() -> None:
     assert head_of(HeadRequest(task="similarity", name="near"), notes.pairs(1)).score_range == (0.0, 5.0)
     assert head_of(HeadRequest(task="similarity", name="near", contrastive=True), notes.pairs(1)).task == "embed"
-    with pytest.raises(TrainingError, match="3 scores lie outside 0 to 1, the first that of record '0-0-0'"):
+    with pytest.raises(TrainingError, match="3 scores lie outside 0 to 1, the --score-range; the first is that of"):
         head_of(HeadRequest(task="similarity", name="near", score_range=(0.0, 1.0)), notes.pairs(1))
+    with pytest.raises(TrainingError, match="--score-range 5,0 is no range: the lowest score comes first"):
+        HeadRequest(task="similarity", name="near", score_range=(5.0, 0.0))
 
 
 @pytest.mark.parametrize(("several", "function"), [(False, "softmax"), (True, "sigmoid")])

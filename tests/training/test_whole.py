@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from drlongformer.bundle import load
-from drlongformer.errors import TrainingError
-from drlongformer.training import recipes, ship, trained, whole
+from drlongformer.training import ship, trained, whole
 from drlongformer.training.inference import answer
 from drlongformer.types import WindowInput
 from tests.training import models, tiny
@@ -67,15 +66,3 @@ def test_answers_do_not_depend_on_how_windows_are_grouped() -> None:
     together, apart = answer(model, windows), answer(model, windows, batch_tokens=4)
     for one, other in zip(together, apart, strict=True):
         assert one.rows["atc"] == pytest.approx(other.rows["atc"], abs=1e-5)
-
-
-def test_the_shipped_recipe_reads_only_sets_that_may_be_shipped() -> None:
-    recipe = recipes.mini()
-    assert recipe.policies == ("train", "train-nc")
-    assert recipe.architecture.max_tokens == 4096
-    assert max(recipe.batches.window_tokens) == 4096
-
-
-def test_an_unknown_recipe_is_told() -> None:
-    with pytest.raises(TrainingError, match="no recipe 'maxi', only mini"):
-        recipes.named("maxi")

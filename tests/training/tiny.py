@@ -11,20 +11,22 @@ from typing import Any
 
 from drlongformer.model.longformer import LongformerConfig
 from drlongformer.training.corpus import DataFolder
-from drlongformer.training.recipes import (
-    BatchRecipe,
+from drlongformer.training.lessons import (
     ChoiceSource,
     ClassSource,
+    KinSource,
+    PairSource,
+    RawSource,
+    SpanAnnotation,
+    SpanSource,
+)
+from drlongformer.training.recipes import (
+    BatchRecipe,
     CorpusRecipe,
     EvaluationRecipe,
     FinetuningRecipe,
-    KinSource,
     OptimisationRecipe,
-    PairSource,
-    RawSource,
     Recipe,
-    SpanAnnotation,
-    SpanSource,
     TestSet,
     TokenizerRecipe,
 )

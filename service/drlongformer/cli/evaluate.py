@@ -84,8 +84,8 @@ def _check_asked(test: Path | None, recipe: str | None, data: Path | None, *, na
 
 def _on_recipe(subject: Subject, name: str, data: Path, output: Path, options: Options) -> dict[str, Any]:
     from drlongformer.training import evaluate  # noqa: PLC0415
+    from drlongformer.training.catalogue import named  # noqa: PLC0415
     from drlongformer.training.corpus import DataFolder  # noqa: PLC0415
-    from drlongformer.training.recipes import named  # noqa: PLC0415
 
     recipe = named(name)
     folder = DataFolder(data, policies=recipe.policies)

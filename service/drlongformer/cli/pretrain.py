@@ -29,10 +29,10 @@ REPEATED = "; may be repeated"
 def train_recipes() -> None:
     """List the recipes and what each makes."""
     needs_training_packages()
-    from drlongformer.training import paper  # noqa: PLC0415
+    from drlongformer.training import catalogue  # noqa: PLC0415
 
     table = Table("recipe", "what it makes", box=None)
-    for name, meaning in paper.listed().items():
+    for name, meaning in catalogue.listed().items():
         table.add_row(name, meaning)
     out.print(table)
 
@@ -42,10 +42,10 @@ def train_recipes() -> None:
 def train_run(recipe: Recipe, *, data: Data, output: Output) -> None:
     """Run a whole recipe, or what is left of it."""
     needs_training_packages()
-    from drlongformer.training import recipes, whole  # noqa: PLC0415
+    from drlongformer.training import catalogue, whole  # noqa: PLC0415
 
     logs.configure(style="text", level="info")
-    typer.echo(f"trained: {whole.run(recipes.named(recipe), data=data, output=output)}")
+    typer.echo(f"trained: {whole.run(catalogue.named(recipe), data=data, output=output)}")
 
 
 @commands.command("convert")
@@ -61,10 +61,10 @@ def train_convert(
     """Write a checkpoint as a Longformer with its tokenizer.json, ready for `train corpus` and `train pretrain`."""
     needs_training_packages()
     from drlongformer.model import hub  # noqa: PLC0415
-    from drlongformer.training import pretrain  # noqa: PLC0415
+    from drlongformer.training import beginning  # noqa: PLC0415
 
     base = hub.fetch(source, revision=revision).folder
-    pretrain.write_base(base, output, attention_window=attention_window, max_tokens=max_tokens)
+    beginning.write_base(base, output, attention_window=attention_window, max_tokens=max_tokens)
     typer.echo(f"written: {output}")
 
 
@@ -106,10 +106,10 @@ def train_pretrain(  # noqa: PLR0913 - one parameter a flag
     """Train on masked words; alone, or as `torchrun --no-python drlongformer train pretrain ...` on many processes."""
     needs_training_packages()
     from drlongformer.model import hub  # noqa: PLC0415
-    from drlongformer.training import distributed, paper, pretrain  # noqa: PLC0415
+    from drlongformer.training import catalogue, distributed, pretrain  # noqa: PLC0415
 
     chosen = _changed(
-        paper.chosen(recipe, strategy=strategy, architecture=architecture, tokenizer_json=tokenizer),
+        catalogue.chosen(recipe, strategy=strategy, architecture=architecture, tokenizer_json=tokenizer),
         batches=_given(
             batch_tokens=batch_tokens,
             micro_tokens=micro_tokens,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from drlongformer.training import whole
-from drlongformer.training.recipes import named
+from drlongformer.training.catalogue import named
 
 
 def tokenizer(name: str, *, data: Path, output: Path, min_documents: int | None = None, vocab_size: int | None = None) -> Path:

@@ -105,7 +105,7 @@ def _only(labels: Sequence[str]) -> str:
 class Corpus:
     """Documents as content tokens, memory-mapped; `labels` `[D]` holds class numbers or NO_LABEL.
 
-    tokenizer: the digest of the tokenizer that made it (`tokenizer.digest`).
+    tokenizer: the digest of the tokenizer that made it (`tokenizer.digest`). digest: tells corpora of other content apart.
     """
 
     def __init__(self, folder: Path, *, verify: bool = True) -> None:
@@ -124,6 +124,7 @@ class Corpus:
             entry.check(folder, content=verify)
         self.label_names: tuple[str, ...] = tuple(described["labels"])
         self.tokenizer: str = described["tokenizer"]
+        self.digest = hashlib.sha256("".join(entry.sha256 for entry in entries).encode()).hexdigest()
         self._shard, self._start, self.lengths, self.labels = np.load(folder / entries[0].file).T.astype(np.int64)
         self._shards: list[NDArray[np.uint32]] = [
             np.memmap(folder / entry.file, dtype=TOKEN_TYPE, mode="r") for entry in entries[1:]

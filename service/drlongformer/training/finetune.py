@@ -21,19 +21,25 @@ from drlongformer.training.checkpoints import CHECKPOINT, check_start
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.dataset import Special
 from drlongformer.training.drawing import Reading
+from drlongformer.training.head_specs import (
+    LANGUAGE_HEAD,
+    choice_head,
+    class_head,
+    embedding_head,
+    language_head,
+    similarity_head,
+    span_head,
+)
 from drlongformer.training.initial import initialise
 from drlongformer.training.judging import judge
+from drlongformer.training.lessons import ChoiceSource, ClassSource, PairSource, SpanSource
 from drlongformer.training.objective import kind_of, losses
-from drlongformer.training.pretrain import LANGUAGE_HEAD, class_head, language_head
-from drlongformer.training.recipes import ChoiceSource, ClassSource, FinetuningRecipe, PairSource, Recipe, SpanSource
+from drlongformer.training.recipes import FinetuningRecipe, Recipe
 from drlongformer.training.records.reader import read
 from drlongformer.training.records.record import ChoiceRecord
 from drlongformer.training.spans import bio_labels, spans_of
 from drlongformer.training.subject import Subject
 from drlongformer.training.trainer import Trainer
-from drlongformer.types import HIDDEN
-
-EMBEDDING_HEAD = "embedding"
 
 
 def heads_of(recipe: FinetuningRecipe, folder: DataFolder) -> tuple[HeadSpec, ...]:
@@ -73,43 +79,6 @@ def _choice(recipe: FinetuningRecipe, folder: DataFolder, name: str) -> dict[str
     joint = mine[0].layout == "joint"
     letters = {letter for one in mine for record in folder.records(one.set, "train") for letter in record["options"]}
     return {"several": any(one.several for one in mine), "letters": tuple(sorted(letters)) if joint else ()}
-
-
-def span_head(name: str, labels: tuple[str, ...]) -> HeadSpec:
-    """A head that tags tokens."""
-    return HeadSpec(name=name, task="ner", output=name, labels=labels, global_attention="first", decoding="bio", trained=True)
-
-
-def similarity_head(name: str, *, score_range: tuple[float, float]) -> HeadSpec:
-    """A head that reads two texts in one window and says how alike they are."""
-    return HeadSpec(
-        name=name,
-        task="similarity",
-        output=name,
-        function="sigmoid",
-        score_range=score_range,
-        global_attention="first",
-        trained=True,
-    )
-
-
-def choice_head(name: str, *, several: bool, letters: tuple[str, ...] = ()) -> HeadSpec:
-    """A head that picks options: of a window each, or with `letters` of one window that holds them all."""
-    return HeadSpec(
-        name=name,
-        task="multiple-choice",
-        output=name,
-        labels=letters,
-        function="sigmoid" if several else "softmax",
-        layout="joint" if letters else "each",
-        global_attention="first",
-        trained=True,
-    )
-
-
-def embedding_head() -> HeadSpec:
-    """The mean of the hidden states."""
-    return HeadSpec(name=EMBEDDING_HEAD, task="embed", output=HIDDEN, pooling="mean", global_attention="first", trained=True)
 
 
 def with_heads(pretrained: Path, heads: Sequence[HeadSpec], *, dropout: float, seed: int) -> LongformerWithHeads:

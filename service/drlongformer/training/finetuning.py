@@ -13,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drlongformer.errors import TrainingError
-from drlongformer.training import base as beginnings
 from drlongformer.training import disk, distributed, trained
-from drlongformer.training.base import Base, WordSplitting
+from drlongformer.training.base import Base, WordSplitting, read_base
 from drlongformer.training.experiments import RUNS, Annotated, Workplace, begun, cross_validation, learning_curve, one_model
+from drlongformer.training.head_specs import GlobalAttention
 from drlongformer.training.records import reader
 from drlongformer.training.records.reader import Format
 from drlongformer.training.records.record import Record, SpanRecord, TextRecord
 from drlongformer.training.records.splits import words
 from drlongformer.training.tuning import OnLog, TuningSettings, digest
-from drlongformer.training.wanted_heads import GlobalAttention, HeadRequest
+from drlongformer.training.wanted_heads import HeadRequest
 
 logger = logging.getLogger(__name__)
 
@@ -93,14 +93,17 @@ def run(order: Order, *, on_log: OnLog | None = None) -> Path:
 
     Raises TrainingError for files, bases and settings that cannot be trained on, and where the output is another order's.
     """
-    data = [annotated(files, order.form) for files in order.tasks]
-    base = beginnings.read_base(order.base, word_splitting=order.word_splitting)
-    attention = order.global_attention or _attention(base)
-    data = [replace(one, request=replace(one.request, global_attention=attention)) for one in data]
-    _same_order(order, data)
     with distributed.joined(order.device) as group:
         if group.size > 1:
-            raise TrainingError(f"fine-tuning runs in one process, not in {group.size}")
+            raise TrainingError(
+                f"fine-tuning runs in one process, not in {group.size}: start the command without torchrun; to use several"
+                " GPUs, start it once for each with a --device, --seeds and --output of its own"
+            )
+        data = [annotated(files, order.form) for files in order.tasks]
+        base = read_base(order.base, word_splitting=order.word_splitting)
+        attention = order.global_attention or _attention(base)
+        data = [replace(one, request=replace(one.request, global_attention=attention)) for one in data]
+        _same_order(order, data)
         work = Workplace(
             base=base,
             settings=order.settings,

@@ -16,7 +16,7 @@ from drlongformer.text.pairs import PAIR_SPECIALS, pair
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.dataset import Example, with_specials
 from drlongformer.training.drawing import Reading, Texts, places_in_tree, turn
-from drlongformer.training.recipes import ChoiceSource, KinSource, PairSource
+from drlongformer.training.lessons import ChoiceSource, KinSource, PairSource
 from drlongformer.types import IntArray
 
 BOS_SLOT = np.zeros(1, dtype=np.int64)

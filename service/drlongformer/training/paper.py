@@ -15,15 +15,10 @@ keep their boundaries, where the authors cut a stream of joined documents, and o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import cast, get_args
 
-from drlongformer.errors import TrainingError
 from drlongformer.model.longformer import LongformerConfig
-from drlongformer.training import own_sizes
-from drlongformer.training.recipes import RECIPES, BatchRecipe, OptimisationRecipe, PretrainingRecipe, Strategy
+from drlongformer.training.recipes import BatchRecipe, OptimisationRecipe, PretrainingRecipe
 
 CLINICAL_LONGFORMER = "yikuan8/Clinical-Longformer"
 DRBERT = "Dr-BERT/DrBERT-7GB"
@@ -135,50 +130,3 @@ def _as_read(published: PretrainingRecipe, *, description: str) -> PretrainingRe
         batches=replace(published.batches, first_global=True),
         optimisation=replace(published.optimisation, seconds=19.5 * HOURS),
     )
-
-
-PAPER: Mapping[str, Callable[[], PretrainingRecipe]] = {
-    "paper-scratch-published": scratch_published,
-    "paper-scratch": scratch,
-    "paper-continue-published": continue_published,
-    "paper-continue": continued,
-    "paper-convert-published": convert_published,
-    "paper-convert": convert,
-}
-
-
-def listed() -> dict[str, str]:
-    """Names of all recipes, and what each makes."""
-    return {name: (recipe.__doc__ or "").strip() for name, recipe in (*RECIPES.items(), *PAPER.items())}
-
-
-def chosen(
-    name: str | None, *, strategy: str | None, architecture: Path | None = None, tokenizer_json: Path | None = None
-) -> PretrainingRecipe:
-    """A recipe's pretraining, by default the paper's as we read it, under another strategy or with another architecture.
-
-    A class head is left out: it needs documents with labels, which whole recipes prepare. Raises TrainingError where nothing
-    says what to train, or where the parts do not fit together.
-    """
-    if strategy is not None and strategy not in get_args(Strategy):
-        raise TrainingError(f"no strategy {strategy!r}, only {', '.join(get_args(Strategy))}")
-    if name is None and strategy is None:
-        raise TrainingError(f"name a strategy ({', '.join(get_args(Strategy))}) or a recipe")
-    recipe = replace(pretraining(name or f"paper-{strategy}"), head=None)
-    if strategy is not None and strategy != recipe.strategy:
-        sizes = longformer_base() if strategy == "scratch" else None
-        recipe = replace(recipe, strategy=cast(Strategy, strategy), base=None, architecture=sizes)
-    if architecture is None:
-        return recipe
-    if recipe.strategy != "scratch":
-        raise TrainingError(f"strategy {recipe.strategy} has its checkpoint's architecture, {architecture.name} is of no use")
-    return replace(recipe, architecture=own_sizes.read(architecture, tokenizer_json=tokenizer_json))
-
-
-def pretraining(name: str) -> PretrainingRecipe:
-    """The pretraining of a recipe; raises TrainingError naming the known ones."""
-    if name in PAPER:
-        return PAPER[name]()
-    if name in RECIPES:
-        return RECIPES[name]().masked_words
-    raise TrainingError(f"no recipe {name!r}, only {', '.join(listed())}")

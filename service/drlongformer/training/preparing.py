@@ -3,11 +3,10 @@
 Two passes over the files (`passes.py`), so that memory stays bounded. Between them it is decided which documents stay and to
 which part they go. The files of an interrupted run are those of an uninterrupted one, byte by byte.
 
-    output/train/  output/held_out/     the corpus, two folders as `shards.py` draws them
-    output/report.json                  what was read, left out and written; it comes last: with it the corpus is finished
-    output/work/                        while it grows: state.json, survey.bin
+    train/  held_out/     the corpus, two folders of the output as `shards.py` draws them
+    report.json           what was read, left out and written; it comes last: with it the corpus is finished
 
-Shapes: D documents with text.
+While it grows, the folder `work` of the output holds state.json and survey.bin. Shapes: D documents with text.
 """
 
 from __future__ import annotations
@@ -122,7 +121,7 @@ def prepare(plan: Plan, listener: Listener = lambda _: None) -> dict[str, Any]:
 
 
 class _State:
-    """`work/state.json`: the plan, and where each pass stands."""
+    """state.json of the folder `work`: the plan, and where each pass stands."""
 
     def __init__(self, path: Path, plan: Plan, described: dict[str, Any]) -> None:
         self._path, self._plan = path, plan

@@ -15,8 +15,8 @@ from drlongformer.training import recipes
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.dataset import SPECIALS, Example, with_specials
 from drlongformer.training.drawing import Draws, Mixture, Reading, Texts, also_masked, crop, places_in_tree, turn
+from drlongformer.training.lessons import ChoiceSource, ClassSource, KinSource, PairSource, RawSource, SpanSource
 from drlongformer.training.pairing import Choices, KinPairs, Pairs
-from drlongformer.training.recipes import ChoiceSource, ClassSource, KinSource, PairSource, RawSource, SpanSource
 from drlongformer.training.spans import spans_of, tags
 
 

@@ -2,11 +2,11 @@
 
     config.json  model.safetensors  tokenizer.json  tokenizer_config.json     what transformers loads; also `lm_head`, if any
     heads.safetensors  heads.json  tokenizer_spec.json                        the other heads: weights, and how they are served
-    weights.json                                                              SHA-256 of both files of weights
+    weights.json                                                              SHA-256 of the files that decide the answers
 
 The saved model computes in fp32. Pretraining checkpoints and the final model have this one form. Folders of before word
 splitting was recorded have no `tokenizer_spec.json`; they were trained on running text. Older ones have no `weights.json`
-either; their weights are taken as they are.
+either, or one that names fewer files; what it does not name is taken as it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ from drlongformer.training.tokenizer import BOS, EOS, MASK, PAD, UNK, served_spe
 HEADS: Final = "heads."
 ENCODER: Final = "longformer."
 TOKENIZER, SPEC, DESCRIBED = "tokenizer.json", "tokenizer_spec.json", "heads.json"
-ENCODER_FILE, HEADS_FILE, HASHES = "model.safetensors", "heads.safetensors", "weights.json"
+CONFIG, ENCODER_FILE, HEADS_FILE, HASHES = "config.json", "model.safetensors", "heads.safetensors", "weights.json"
+HASHED: Final = (CONFIG, TOKENIZER, SPEC, ENCODER_FILE, HEADS_FILE)
+"""`heads.json` is not among them: thresholds may be tuned later."""
 
 
 def build(config: LongformerConfig, heads: Sequence[HeadSpec]) -> LongformerWithHeads:
@@ -80,7 +82,7 @@ def save(
     state = {name.removeprefix(HEADS): tensor for name, tensor in model.state_dict().items() if name.startswith(HEADS)}
     others = {name: tensor.contiguous() for name, tensor in state.items() if not name.startswith(f"{language}.")}
     save_file(others, folder / HEADS_FILE)
-    _write_json(folder / HASHES, {name: disk.sha256(folder / name) for name in (ENCODER_FILE, HEADS_FILE)})
+    _write_json(folder / HASHES, {name: disk.sha256(folder / name) for name in HASHED})
     describe(folder, heads)
     byte_level = b'"ByteLevel"' in tokenizer_json
     _write_json(folder / "tokenizer_config.json", _hf_tokenizer_config(config, byte_level=byte_level))
@@ -101,7 +103,7 @@ def load(folder: Path) -> tuple[LongformerWithHeads, tuple[HeadSpec, ...]]:
 
     Raises TrainingError where a file is missing, damaged or altered, and where a weight is missing or unknown.
     """
-    described = disk.read_json(folder / "config.json")
+    described = disk.read_json(_as_saved(folder, CONFIG))
     heads = _heads(folder / DESCRIBED)
     model = build(LongformerConfig.from_hf(described, block=described["block"]), heads)
     language = _language_output(heads)
@@ -131,20 +133,40 @@ def _heads(path: Path) -> tuple[HeadSpec, ...]:
 
 def _weights(folder: Path, name: str) -> dict[str, Tensor]:
     """The tensors of a file; raises TrainingError naming it where it is missing, damaged, or not the one that was saved."""
-    path, hashes = folder / name, folder / HASHES
+    path = _as_saved(folder, name)
     try:
-        if hashes.is_file() and disk.sha256(path) != disk.read_json(hashes).get(name):
-            raise TrainingError(f"{path} is not the file that was saved: it was altered or cut, see {HASHES}")
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"{path} cannot be read: {error}") from error
 
 
+def check(folder: Path) -> None:
+    """Raise TrainingError naming a file that is missing or not the one that was saved; for those who read it otherwise."""
+    for name in HASHED:
+        _as_saved(folder, name)
+
+
+def _as_saved(folder: Path, name: str) -> Path:
+    """The file, if it is the one that was saved or its hash was never written down; raises TrainingError otherwise."""
+    path, hashes = folder / name, folder / HASHES
+    if not hashes.is_file():
+        return path
+    known = disk.read_json(hashes)
+    if not isinstance(known, dict):
+        raise TrainingError(f"{hashes} holds no hashes by the names of files")
+    try:
+        if name in known and disk.sha256(path) != known[name]:
+            raise TrainingError(f"{path} is not the file that was saved: it was altered or cut, see {HASHES}")
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {error.strerror}") from error
+    return path
+
+
 def tokenizer_of(folder: Path) -> TokenizerFile:
-    """The tokenizer of a trained folder, and how its heads were trained with it."""
-    path = folder / SPEC
-    spec = TokenizerSpec.model_validate_json(path.read_bytes()) if path.is_file() else served_spec(folder / TOKENIZER)
-    return TokenizerFile(content=(folder / TOKENIZER).read_bytes(), spec=spec)
+    """The tokenizer of a trained folder, and how its heads were trained with it; raises TrainingError as `load` does."""
+    path, content = _as_saved(folder, SPEC), _as_saved(folder, TOKENIZER)
+    spec = TokenizerSpec.model_validate_json(path.read_bytes()) if path.is_file() else served_spec(content)
+    return TokenizerFile(content=content.read_bytes(), spec=spec)
 
 
 def _language_output(heads: Sequence[HeadSpec]) -> str | None:

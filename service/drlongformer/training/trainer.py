@@ -109,10 +109,12 @@ class Trainer:
     def resume(self) -> None:
         """Take optimiser and progress of the last checkpoint, whose weights the model must already hold.
 
-        Raises TrainingError where the run would read other micro-batches than it began with.
+        Raises TrainingError where the run would read other micro-batches than it began with; what the checkpoint of an older
+        version did not write down cannot be compared.
         """
         state = checkpoints.read_state(self.folder)
-        if changed := sorted(name for name, value in self.identity.items() if state["identity"].get(name) != value):
+        before: Mapping[str, Any] = state["identity"]
+        if changed := sorted(name for name in self.identity.keys() & before.keys() if before[name] != self.identity[name]):
             raise TrainingError(f"{self.folder.name} was begun with other settings: {', '.join(changed)}")
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])

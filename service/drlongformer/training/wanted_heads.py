@@ -8,11 +8,17 @@ from typing import Literal
 
 from drlongformer.bundle import HeadSpec
 from drlongformer.errors import TrainingError
+from drlongformer.training.head_specs import (
+    GlobalAttention,
+    choice_head,
+    class_head,
+    embedding_head,
+    similarity_head,
+    span_head,
+)
 from drlongformer.training.records.record import ChoiceRecord, PairRecord, Record, RecordTask, SpanRecord, TextRecord
 from drlongformer.training.spans import bio_labels
-from drlongformer.types import HIDDEN
 
-GlobalAttention = Literal["none", "first"]
 DEFAULT_RANGE = (0.0, 5.0)
 """Scores of semantic similarity, as in STS and CLISTER."""
 
@@ -33,6 +39,11 @@ class HeadRequest:
     score_range: tuple[float, float] = DEFAULT_RANGE
     global_attention: GlobalAttention = "first"
 
+    def __post_init__(self) -> None:
+        low, high = self.score_range
+        if not low < high:
+            raise TrainingError(f"--score-range {low:g},{high:g} is no range: the lowest score comes first, then the highest")
+
 
 def head_of(request: HeadRequest, records: Sequence[Record]) -> HeadSpec:
     """The head that these training documents ask for; raises TrainingError where they cannot teach one."""
@@ -51,15 +62,7 @@ def _ner(request: HeadRequest, records: Sequence[SpanRecord]) -> HeadSpec:
     labels = {span.label for record in records for span in record.spans}
     if not labels:
         raise TrainingError(f"head {request.name!r}: none of {len(records)} training documents has a span")
-    return HeadSpec(
-        name=request.name,
-        task="ner",
-        output=request.name,
-        labels=bio_labels(labels),
-        global_attention=request.global_attention,
-        decoding="bio",
-        trained=True,
-    )
+    return span_head(request.name, bio_labels(labels), global_attention=request.global_attention)
 
 
 def _classify(request: HeadRequest, records: Sequence[TextRecord]) -> HeadSpec:
@@ -70,45 +73,19 @@ def _classify(request: HeadRequest, records: Sequence[TextRecord]) -> HeadSpec:
         raise TrainingError(f"head {request.name!r} takes one label a text, but texts have {sorted(counts)} labels")
     if len(labels) < 2 - several:
         raise TrainingError(f"head {request.name!r}: {len(labels)} labels in {len(records)} documents leave nothing to decide")
-    return HeadSpec(
-        name=request.name,
-        task="classify",
-        output=request.name,
-        labels=tuple(labels),
-        function="sigmoid" if several else "softmax",
-        global_attention=request.global_attention,
-        trained=True,
-    )
+    return class_head(request.name, tuple(labels), several=several, global_attention=request.global_attention)
 
 
 def _similarity(request: HeadRequest, records: Sequence[PairRecord]) -> HeadSpec:
     low, high = request.score_range
-    outside = [record for record in records if not low <= record.score <= high]
-    if outside or not low < high:
+    if outside := [record for record in records if not low <= record.score <= high]:
         raise TrainingError(
-            f"head {request.name!r}: {len(outside)} scores lie outside {low:g} to {high:g}, the first that of record"
-            f" {outside[0].id!r}; give the range"
-            if outside
-            else f"scores from {low:g} to {high:g} are no range"
+            f"head {request.name!r}: {len(outside)} scores lie outside {low:g} to {high:g}, the --score-range; the first is"
+            f" that of record {outside[0].id!r}"
         )
     if request.contrastive:
-        return HeadSpec(
-            name=request.name,
-            task="embed",
-            output=HIDDEN,
-            pooling="mean",
-            global_attention=request.global_attention,
-            trained=True,
-        )
-    return HeadSpec(
-        name=request.name,
-        task="similarity",
-        output=request.name,
-        function="sigmoid",
-        score_range=request.score_range,
-        global_attention=request.global_attention,
-        trained=True,
-    )
+        return embedding_head(request.name, global_attention=request.global_attention)
+    return similarity_head(request.name, score_range=request.score_range, global_attention=request.global_attention)
 
 
 def _choice(request: HeadRequest, records: Sequence[ChoiceRecord]) -> HeadSpec:
@@ -116,13 +93,9 @@ def _choice(request: HeadRequest, records: Sequence[ChoiceRecord]) -> HeadSpec:
     several = any(len(record.answers) > 1 for record in records)
     if request.several is False and several:
         raise TrainingError(f"head {request.name!r} takes one right answer, but there are questions with more")
-    return HeadSpec(
-        name=request.name,
-        task="multiple-choice",
-        output=request.name,
-        labels=tuple(most.options) if request.layout == "joint" else (),
-        function="sigmoid" if several or request.several else "softmax",
-        layout=request.layout,
+    return choice_head(
+        request.name,
+        several=several or bool(request.several),
+        letters=tuple(most.options) if request.layout == "joint" else (),
         global_attention=request.global_attention,
-        trained=True,
     )

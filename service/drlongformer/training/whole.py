@@ -18,16 +18,8 @@ import tokenizers
 from drlongformer.training import corpus, evaluate, finetune, pretrain, tokenizer
 from drlongformer.training.checkpoints import STATE, has_run
 from drlongformer.training.corpus import DataFolder
-from drlongformer.training.recipes import (
-    ChoiceSource,
-    ClassSource,
-    FinetuningRecipe,
-    KinSource,
-    PairSource,
-    RawSource,
-    Recipe,
-    SpanSource,
-)
+from drlongformer.training.lessons import ChoiceSource, ClassSource, KinSource, PairSource, RawSource, SpanSource
+from drlongformer.training.recipes import FinetuningRecipe, Recipe
 from drlongformer.training.trainer import LOG, summary
 
 TOKENIZER = "tokenizer.json"

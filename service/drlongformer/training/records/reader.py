@@ -108,7 +108,9 @@ def check_scores(placed: Sequence[tuple[Place, Record]], bounds: tuple[float, fl
     low, high = bounds
     scored = [(place, record.score) for place, record in placed if isinstance(record, PairRecord)]
     if faults := [
-        f"{place}: the score {score:g} is outside {low:g} to {high:g}" for place, score in scored if not low <= score <= high
+        f"{place}: the score {score:g} is outside {low:g} to {high:g}, the --score-range"
+        for place, score in scored
+        if not low <= score <= high
     ]:
         raise TrainingError(told(faults))
 
