@@ -1,0 +1,324 @@
+"""The client's conduct, driven by hand: attempts, pauses, deadlines, batches and what becomes of refusals."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drlongformer.client import calls, core, errors
+from drlongformer.client.calls import Document, Question
+from drlongformer.client.core import Core, Outcome, Pause, Policy, Reply, Send, Step, Steps
+from drlongformer.client.errors import Busy, Failed, NotAllowed, OutOfTime, TooLong, UnexpectedAnswer, Unreachable
+from drlongformer.client.results import Answer, Entities
+from drlongformer.errors import InvalidRequest
+
+T = TypeVar("T")
+
+MODEL = {"name": "m", "version": 1, "sha256": "0" * 12, "precision": "fp32"}
+LIMITS = {
+    "max_tokens": 64,
+    "window_overlap": 16,
+    "max_windows": 64,
+    "max_characters": 1000,
+    "max_documents": 3,
+    "max_answer_items": 1000,
+    "max_body_bytes": 10_000,
+    "request_seconds": 300.0,
+}
+DETAILS = MODEL | {
+    "device": "cpu",
+    "tasks": ["ner"],
+    "max_tokens": 64,
+    "description": "",
+    "versions": [1],
+    "mask_token": "<mask>",
+    "heads": [],
+    "limits": LIMITS,
+    "provenance": {},
+    "scores": {},
+}
+
+
+@dataclass(slots=True)
+class Clock:
+    """A clock that only moves when it is told."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(slots=True)
+class World:
+    """What answers the steps: given outcomes in turn, and a clock that pauses move."""
+
+    outcomes: list[Outcome]
+    clock: Clock = field(default_factory=Clock)
+    seconds_each: float = 0.0
+    steps: list[Step] = field(default_factory=list)
+
+    def policy(self, **changes: Any) -> Policy:
+        return Policy(clock=self.clock, jitter=lambda: 0.0, **changes)
+
+    def drive(self, steps: Steps[T]) -> T:
+        outcome: Outcome = None
+        try:
+            while True:
+                step = steps.send(outcome)
+                self.steps.append(step)
+                self.clock.now += step.seconds if isinstance(step, Pause) else self.seconds_each
+                outcome = self.outcomes.pop(0) if isinstance(step, Send) else None
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    @property
+    def pauses(self) -> list[float]:
+        return [step.seconds for step in self.steps if isinstance(step, Pause)]
+
+    @property
+    def sent(self) -> list[Send]:
+        return [step for step in self.steps if isinstance(step, Send)]
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> Reply:
+    return Reply(
+        status=status,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+        body=json.dumps(body).encode(),
+    )
+
+
+def problem(status: int, kind: str, *, loc: Sequence[str | int] = (), **headers: str) -> Reply:
+    told = [{"loc": list(loc), "msg": "is wrong"}] if loc else []
+    body = {
+        "type": f"/problems/{kind}",
+        "title": "No",
+        "status": status,
+        "detail": "5 are over 4",
+        "instance": "i",
+        "errors": told,
+    }
+    return reply(body, status, **headers)
+
+
+def entities(count: int) -> Reply:
+    results = [{"index": index, "tokens": 3, "windows": 1, "truncated": False, "entities": []} for index in range(count)]
+    return reply({"model": MODEL, "results": results, "usage": {"documents": count, "tokens": 3 * count}})
+
+
+def test_a_refusal_for_now_is_asked_again_when_the_service_says() -> None:
+    world = World([problem(429, "overloaded", retry_after="7"), problem(503, "not-ready", retry_after="2"), entities(1)])
+    assert world.drive(core.exchange("POST", "/ner", world.policy())).status == 200
+    assert world.pauses == [7.0, 2.0]
+
+
+def test_retry_after_may_be_a_date() -> None:
+    soon = core.retry_after_seconds({"retry-after": email.utils.formatdate(time.time() + 100, usegmt=True)})
+    assert soon is not None
+    assert 90 < soon <= 100
+    assert core.retry_after_seconds({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    assert core.retry_after_seconds({"retry-after": "soon"}) is None
+    assert core.retry_after_seconds({}) is None
+
+
+def test_without_a_word_of_when_pauses_grow_to_a_bound() -> None:
+    world = World([Unreachable("no")] * 9)
+    with pytest.raises(Unreachable):
+        world.drive(core.exchange("POST", "/ner", world.policy(retries=8)))
+    assert world.pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0]
+
+
+def test_pauses_differ_between_callers_and_never_fall_short_of_what_was_asked() -> None:
+    busy = errors.refusal(errors.Problem(type="", title="", status=429, detail=""), retry_after_seconds=10)
+    eager, patient = (Policy(jitter=lambda share=share: share) for share in (0.0, 1.0))  # type: ignore[misc]
+    assert (eager.pause_seconds(1, busy), patient.pause_seconds(1, busy)) == (10.0, 11.0)
+    assert eager.pause_seconds(1, Unreachable("no")) < patient.pause_seconds(1, Unreachable("no"))
+
+
+def test_attempts_are_bounded() -> None:
+    world = World([problem(429, "overloaded", retry_after="1")] * 3)
+    with pytest.raises(Busy) as raised:
+        world.drive(core.exchange("POST", "/ner", world.policy(retries=2)))
+    assert len(world.sent) == 3
+    assert raised.value.retry_after_seconds == 1.0
+    assert raised.value.problem.kind == "overloaded"
+
+
+def test_a_pause_beyond_the_deadline_is_not_waited_for() -> None:
+    world = World([problem(429, "quota", retry_after="60")])
+    with pytest.raises(Busy):
+        world.drive(core.exchange("POST", "/ner", world.policy(deadline_seconds=30)))
+    assert world.pauses == []
+
+
+def test_the_service_is_told_what_is_left_of_the_deadline() -> None:
+    world = World([problem(503, "not-ready", retry_after="10"), entities(1)], seconds_each=5.0)
+    world.drive(core.exchange("POST", "/ner", world.policy(deadline_seconds=30)))
+    assert [step.seconds for step in world.sent] == [30.0, 15.0]
+
+
+def test_a_deadline_that_passed_ends_the_attempts() -> None:
+    world = World([Unreachable("no")] * 2, seconds_each=9.9)
+    with pytest.raises((OutOfTime, Unreachable)):
+        world.drive(core.exchange("POST", "/ner", world.policy(deadline_seconds=10)))
+    assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (400, "malformed-body", errors.BadRequest),
+        (401, "unauthorized", NotAllowed),
+        (403, "forbidden", NotAllowed),
+        (404, "unknown-model", errors.BadRequest),
+        (422, "invalid-request", errors.BadRequest),
+        (500, "internal-error", Failed),
+        (504, "deadline-exceeded", Failed),
+    ],
+)
+def test_other_refusals_are_told_at_once_with_their_problem(status: int, kind: str, error: type[errors.Refused]) -> None:
+    world = World([problem(status, kind)])
+    with pytest.raises(error, match="5 are over 4") as raised:
+        world.drive(core.exchange("POST", "/ner", world.policy()))
+    assert type(raised.value) is error
+    assert (raised.value.problem.status, raised.value.problem.kind, raised.value.problem.instance) == (status, kind, "i")
+
+
+def test_what_a_proxy_says_is_no_problem_of_the_service_and_is_not_quoted() -> None:
+    page = Reply(status=413, headers={}, body=b"<html>Canari</html>")
+    world = World([page])
+    with pytest.raises(TooLong) as raised:
+        world.drive(core.exchange("POST", "/ner", world.policy()))
+    assert "Canari" not in str(raised.value)
+    assert "19 bytes" in str(raised.value)
+
+
+@given(sizes=st.lists(st.integers(1, 30), max_size=40), most=st.integers(1, 8), room=st.integers(1, 60))
+def test_batches_hold_every_unit_once_in_order_and_keep_both_limits(sizes: list[int], most: int, room: int) -> None:
+    units = [bytes([index]) * size for index, size in enumerate(sizes)]
+    made = list(core.batches(units, most=most, request_bytes=room))
+    assert [unit for batch in made for unit in batch.units] == units
+    assert [batch.start for batch in made] == list(np.cumsum([0, *(len(batch.units) for batch in made)])[:-1])
+    for batch, following in zip_longest(made, made[1:]):
+        size = sum(map(len, batch.units))
+        assert 1 <= len(batch.units) <= most
+        assert size <= room or len(batch.units) == 1
+        if following is not None:  # none is sent half empty
+            assert len(batch.units) == most or size + len(following.units[0]) > room
+
+
+def test_one_document_is_sent_without_asking_for_limits() -> None:
+    world = World([entities(1)])
+    job = calls.ner("Toux.")
+    plan = list(world.drive(Core(policy=world.policy()).plan(job)))
+    assert [len(batch.units) for batch in plan] == [1]
+    assert world.sent == []
+
+
+def test_limits_are_asked_for_once_and_kept() -> None:
+    world = World([reply({"models": [DETAILS]}), reply(DETAILS)])
+    client = Core(policy=world.policy())
+    for _ in range(2):
+        plan = world.drive(client.plan(calls.ner(["Toux."] * 7)))
+        assert [len(batch.units) for batch in plan] == [3, 3, 1]
+    assert [step.path for step in world.sent] == ["/models", "/models/m"]
+
+
+def test_a_batch_that_is_too_large_for_something_on_the_way_is_halved() -> None:
+    page = Reply(status=413, headers={}, body=b"too large")
+    world = World([page, entities(2), page, entities(1), entities(1)])
+    job = calls.ner(["a", "b", "c", "d"])
+    [batch] = core.batches(job.units, most=4, request_bytes=1000)
+    parts = world.drive(Core(policy=world.policy()).ask(job, batch))
+    answer: Answer[Entities] = core.join(job, parts)
+    assert [result.index for result in answer.results] == [0, 1, 2, 3]
+    assert (answer.requests, answer.usage.documents, answer.usage.tokens) == (3, 4, 12)
+    assert [json.loads(step.body or b"")["inputs"] for step in world.sent] == [
+        ["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"],
+    ]  # fmt: skip
+
+
+def test_one_document_that_is_too_long_is_told_by_its_place_in_the_call() -> None:
+    world = World([problem(413, "document-too-long", loc=["inputs", 1])])
+    job = calls.ner(["a", "b", "c", "d"])
+    batch = list(core.batches(job.units, most=2, request_bytes=1000))[1]
+    with pytest.raises(TooLong) as raised:
+        world.drive(Core(policy=world.policy()).ask(job, batch))
+    assert [error.loc for error in raised.value.problem.errors] == [("inputs", 3)]
+
+
+def test_reported_failures_stand_beside_the_results_with_their_place_and_id() -> None:
+    told = {"type": "/problems/empty-text", "title": "Empty text", "status": 422, "detail": "d", "instance": "i",
+            "errors": [{"loc": ["inputs", 1], "msg": "m"}]}  # fmt: skip
+    good = {"index": 0, "tokens": 3, "windows": 1, "truncated": False, "entities": []}
+    body = {"model": MODEL, "results": [good, {"index": 1, "id": "b", "error": told}], "usage": {"documents": 1, "tokens": 3}}
+    job = calls.ner(["z", "a", ""], on_error="report")
+    batch = core.Batch(start=1, units=tuple(job.units)[1:])
+    world = World([reply(body)])
+    answer = core.join(job, world.drive(Core(policy=world.policy()).ask(job, batch)))
+    assert [result.index for result in answer.results] == [1]
+    [failed] = answer.failures
+    assert (failed.index, failed.id, failed.error.kind, failed.error.errors[0].loc) == (2, "b", "empty-text", ("inputs", 2))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        [],
+        {"results": []},
+        {"model": MODEL, "results": [{"index": 0}], "usage": {}},
+        {"model": MODEL, "results": [], "usage": {}},
+    ],
+)
+def test_an_answer_of_another_form_is_told_without_quoting_it(body: Any) -> None:
+    job = calls.ner("Canari")
+    [batch] = core.batches(job.units, most=1, request_bytes=1)
+    world = World([reply(body)])
+    with pytest.raises(UnexpectedAnswer) as raised:
+        world.drive(Core(policy=world.policy()).ask(job, batch))
+    assert "Canari" not in str(raised.value)
+
+
+def test_bodies_are_json_with_the_options_beside_the_inputs() -> None:
+    def bodies(*jobs: Any) -> list[Any]:
+        return [json.loads(job.body(tuple(job.units))) for job in jobs]
+
+    stream: Iterator[str | Document] = iter(["a", Document(text="b")])
+    assert bodies(
+        calls.embed(Document(text="é", id="a"), dimensions=4),
+        calls.ner(stream),
+        calls.similarity([("a", "b")], model="m:1"),
+        calls.similarity_to("a", ["b", "c"]),
+        calls.multiple_choice(Question(question="q", options={"a": "1", "b": "2"}), multiple=True),
+    ) == [
+        {"inputs": [{"text": "é", "id": "a"}], "dimensions": 4, "encoding": "base64"},
+        {"inputs": ["a", {"text": "b"}]},
+        {"inputs": [{"text1": "a", "text2": "b"}], "model": "m:1"},
+        {"inputs": {"source": "a", "sentences": ["b", "c"]}},
+        {"inputs": [{"question": "q", "options": {"a": "1", "b": "2"}}], "multiple": True},
+    ]
+
+
+def test_a_text_that_utf8_cannot_write_is_refused_by_its_place_and_not_quoted() -> None:
+    with pytest.raises(InvalidRequest, match="document 1 holds a lone surrogate") as raised:
+        list(calls.ner(["a", "Canari\ud800"]).units)
+    assert "Canari" not in repr(raised.value)
+
+
+@pytest.mark.parametrize("changes", [{"deadline_seconds": 0}, {"retries": -1}, {"request_bytes": 0}])
+def test_a_policy_that_cannot_be_kept_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        Policy(**changes)
