@@ -290,11 +290,11 @@ def test_a_proxy_of_the_environment_is_used_only_if_asked(address: str, monkeypa
 
 
 def test_a_full_service_is_waited_for(tmp_path: Path) -> None:
-    with serving(tmp_path, queue_tokens=64) as (url, served), Client(url, concurrency=8, request_bytes=1) as client:
-        answer = client.classify(["Le patient tousse."] * 8)
+    with serving(tmp_path, queue_tokens=64) as (url, served), Client(url, concurrency=24, request_bytes=1) as client:
+        answer = client.classify(["Le patient tousse."] * 24)
         counted = services.samples(served, "http_requests_total")
-    assert [result.index for result in answer.results] == list(range(8))
-    assert counted["/classify", "POST", "200"] == 8
+    assert [result.index for result in answer.results] == list(range(24))
+    assert counted["/classify", "POST", "200"] == 24
     assert counted["/classify", "POST", "429"] > 0
 
 
