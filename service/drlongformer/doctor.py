@@ -10,7 +10,7 @@ from importlib import metadata
 from drlongformer import __version__, bundle
 from drlongformer.errors import BundleError
 from drlongformer.serving.engine import available_cpus
-from drlongformer.serving.engines import Compute, open_engine
+from drlongformer.serving.engines import Compute, open_engines
 from drlongformer.settings import Settings, require_store
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "fastapi", "uvicorn", "torch", "transformers")
@@ -49,9 +49,10 @@ def models(settings: Settings) -> Iterator[str]:
     for name in served:
         wanted, _, version = name.partition(":")
         verified = bundle.load(bundle.find(chosen.store, wanted, int(version) if version else None))
-        engine = open_engine(verified, Compute.of(chosen))
+        engines = open_engines(verified, Compute.of(chosen))
+        devices, engine = ", ".join(each.device for each in engines), engines[0]
         yield (
-            f"{wanted}:{verified.manifest.version} is whole and computes on {engine.device} in {engine.precision} "
+            f"{wanted}:{verified.manifest.version} is whole and computes on {devices} in {engine.precision} "
             f"({engine.provider}), because DRLONGFORMER_MODELS__DEVICE or its default says {chosen.device}"
         )
 

@@ -20,6 +20,8 @@
     │   ├── Quota                      the key's share of a minute is used up
     │   ├── NotReady                   starting or draining
     │   ├── EngineFailed               the engine broke on this batch
+    │   │   ├── DeviceOutOfMemory          the batch did not fit in the device's memory
+    │   │   └── DeviceLost                 the device cannot be used any more; the process ends
     │   ├── Cancelled                  nobody waits for the answer any more
     │   └── DeadlineExceeded           the caller's deadline passed
     ├── BundleError                a bundle is missing, altered, incomplete or not understood
@@ -121,6 +123,14 @@ class NotReady(ServiceError):
 
 class EngineFailed(ServiceError):
     """The engine broke on the batch that held this document."""
+
+
+class DeviceOutOfMemory(EngineFailed):
+    """The device has no memory for a batch of this size; a smaller one may fit."""
+
+
+class DeviceLost(EngineFailed):
+    """The device cannot be used by this process any more, whatever is asked of it."""
 
 
 class Cancelled(ServiceError):

@@ -59,7 +59,13 @@ def _shaped(pattern: str, *, as_told: str) -> AfterValidator:
 ModelName = Annotated[
     str, _shaped(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(:[1-9][0-9]{0,8})?", as_told="a bundle's NAME or NAME:VERSION")
 ]
-Device = Annotated[str, _shaped(r"cpu|cuda(:[0-9]{1,2})?", as_told="cpu, cuda or cuda:0 to cuda:99")]
+Device = Annotated[
+    str,
+    _shaped(
+        r"cpu(,cpu){0,15}|cuda(:[0-9]{1,2}(,(cuda:)?[0-9]{1,2}){0,15})?",
+        as_told="cpu, cuda or cuda:0 to cuda:99, or several such as cuda:0,1 or cpu,cpu",
+    ),
+]
 
 
 class SettingsError(DrLongformerError):
@@ -156,7 +162,9 @@ class Models(_Group):
         {}, description="For a task that several bundles have, the bundle that answers when none is named."
     )
     device: Device = Field(
-        "cpu", description="`cpu`, `cuda` or `cuda:1`; a device that cannot be had stops the start, nothing falls back."
+        "cpu",
+        description="`cpu`, `cuda`, `cuda:1`, or several, `cuda:0,cuda:1`, each with an engine that holds the model once more; "
+        "a device that cannot be had stops the start, nothing falls back.",
     )
     engine: Literal["onnxruntime", "openvino"] = Field(
         "onnxruntime", description="What computes; `openvino` is faster on a CPU and needs the extra of that name."
@@ -167,7 +175,10 @@ class Models(_Group):
         "several times faster there, and changes the third digit of answers.",
     )
     threads: int = Field(
-        0, ge=0, le=1024, description="CPU threads of the engine; 0 takes every core, fewer leave room for tokenizing and HTTP."
+        0,
+        ge=0,
+        le=1024,
+        description="CPU threads of each engine; 0 divides every core among them, fewer leave room for tokenizing and HTTP.",
     )
 
 
@@ -178,7 +189,7 @@ class Batching(_Group):
         None,
         ge=1,
         description="Token slots of one batch; larger raises throughput, smaller shortens the wait; "
-        "unset: the engine's own figure.",
+        "unset: a figure for the device, refined from live batches.",
     )
     max_queue_tokens: int = Field(
         1_000_000, ge=1, description="Token slots that may wait; a longer queue refuses less and makes callers wait longer."

@@ -13,6 +13,7 @@ from drlongformer.serving.engine import FakeEngine
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.queue import Terms, Ticket, tickets_of
 from drlongformer.serving.requests import Priority
+from drlongformer.serving.runner import Station
 from drlongformer.types import HIDDEN, WindowInput
 
 BLOCK = 4
@@ -46,9 +47,14 @@ def tickets(
     )
 
 
+def stations(engine: FakeEngine, *, budget: Budget) -> list[Station]:
+    """One station."""
+    return [Station(engine=engine, budget=budget)]
+
+
 def batcher(engine: FakeEngine, metrics: Metrics | None = None, *, batch: int = 64, queue: int = 256) -> Batcher:
     """A batcher that was not started."""
-    return Batcher(engine, metrics=metrics or Metrics.create(), budget=Budget.fixed(batch), max_queue_tokens=queue)
+    return Batcher(stations(engine, budget=Budget.fixed(batch)), metrics=metrics or Metrics.create(), max_queue_tokens=queue)
 
 
 @asynccontextmanager

@@ -32,64 +32,64 @@ def holding(blocks: int, *, of: int) -> TicketQueue:
 
 def test_what_fits_and_can_be_in_time_is_let_in() -> None:
     wish = Wish(slots=BLOCK, slots_before=BLOCK, patience_seconds=2 * BLOCK * SECONDS_PER_SLOT)
-    require_room(holding(1, of=2), wish, in_engine_seconds=0.0, speed=measured())
+    require_room(holding(1, of=2), wish, busy_seconds=[0.0], speed=measured())
 
 
 def test_what_an_empty_queue_could_not_hold_is_too_long() -> None:
     with pytest.raises(DocumentTooLong, match="takes 12 token slots, the whole queue holds 8"):
-        require_room(TicketQueue(max_slots=2 * BLOCK), Wish(slots=3 * BLOCK), in_engine_seconds=0.0, speed=measured())
+        require_room(TicketQueue(max_slots=2 * BLOCK), Wish(slots=3 * BLOCK), busy_seconds=[0.0], speed=measured())
 
 
-@pytest.mark.parametrize("in_engine_seconds", [7.0, 0.0, -7.0])
-def test_without_room_it_is_told_when_enough_will_have_been_computed(in_engine_seconds: float) -> None:
+@pytest.mark.parametrize("busy_seconds", [7.0, 0.0])
+def test_without_room_it_is_told_when_enough_will_have_been_computed(busy_seconds: float) -> None:
     with pytest.raises(Overloaded, match="12 token slots wait, 8 more do not fit in 16") as refused:
-        require_room(holding(3, of=4), Wish(slots=2 * BLOCK), in_engine_seconds=in_engine_seconds, speed=measured())
-    assert refused.value.retry_after_seconds == max(0.0, in_engine_seconds) + BLOCK * SECONDS_PER_SLOT
+        require_room(holding(3, of=4), Wish(slots=2 * BLOCK), busy_seconds=[busy_seconds], speed=measured())
+    assert refused.value.retry_after_seconds == busy_seconds + BLOCK * SECONDS_PER_SLOT
 
 
 def test_a_limit_below_the_whole_queue_counts_instead() -> None:
-    require_room(holding(2, of=4), Wish(slots=BLOCK, limit=3 * BLOCK), in_engine_seconds=0.0, speed=measured())
+    require_room(holding(2, of=4), Wish(slots=BLOCK, limit=3 * BLOCK), busy_seconds=[0.0], speed=measured())
     with pytest.raises(Overloaded, match="12 token slots wait, 4 more do not fit in 12") as refused:
-        require_room(holding(3, of=4), Wish(slots=BLOCK, limit=3 * BLOCK), in_engine_seconds=0.0, speed=measured())
+        require_room(holding(3, of=4), Wish(slots=BLOCK, limit=3 * BLOCK), busy_seconds=[0.0], speed=measured())
     assert refused.value.retry_after_seconds == BLOCK * SECONDS_PER_SLOT
     with pytest.raises(DocumentTooLong, match="takes 16 token slots, the whole queue holds 12"):
-        require_room(holding(1, of=4), Wish(slots=4 * BLOCK, limit=3 * BLOCK), in_engine_seconds=0.0, speed=measured())
+        require_room(holding(1, of=4), Wish(slots=4 * BLOCK, limit=3 * BLOCK), busy_seconds=[0.0], speed=measured())
 
 
 def test_nobody_is_told_to_come_back_at_once() -> None:
     with pytest.raises(Overloaded) as refused:
-        require_room(holding(1, of=1), Wish(slots=BLOCK), in_engine_seconds=0.0, speed=Speed())
+        require_room(holding(1, of=1), Wish(slots=BLOCK), busy_seconds=[0.0], speed=Speed())
     assert refused.value.retry_after_seconds == SHORTEST_RETRY_SECONDS
 
 
 def test_a_deadline_that_work_before_it_makes_impossible_is_refused_until_that_is_done() -> None:
     wish = Wish(slots=BLOCK, slots_before=2 * BLOCK, patience_seconds=100.0)
     with pytest.raises(Overloaded, match=r"12 token slots wait, about 125.0 seconds.*deadline in 100.0") as refused:
-        require_room(holding(3, of=9), wish, in_engine_seconds=5.0, speed=measured())
+        require_room(holding(3, of=9), wish, busy_seconds=[5.0], speed=measured())
     assert refused.value.retry_after_seconds == 5 + 3 * BLOCK * SECONDS_PER_SLOT + BLOCK * SECONDS_PER_SLOT - 100
 
 
 def test_work_of_others_counts_for_the_return_but_does_not_keep_anyone_out() -> None:
     wish = Wish(slots=BLOCK, slots_before=0, patience_seconds=BLOCK * SECONDS_PER_SLOT)
-    require_room(holding(3, of=9), wish, in_engine_seconds=0.0, speed=measured())
+    require_room(holding(3, of=9), wish, busy_seconds=[0.0], speed=measured())
 
 
 def test_a_deadline_that_no_batch_was_ever_fast_enough_for_is_refused_for_good() -> None:
     speed = measured()
     speed.add(slots=100, tokens=100, seconds=4 * 100 * SECONDS_PER_SLOT)
-    require_room(TicketQueue(max_slots=64), Wish(slots=4, patience_seconds=40.0), in_engine_seconds=0.0, speed=speed)
+    require_room(TicketQueue(max_slots=64), Wish(slots=4, patience_seconds=40.0), busy_seconds=[0.0], speed=speed)
     with pytest.raises(DeadlineExceeded, match=r"4 token slots take at least 40.0 seconds to compute, the deadline is in 39.9"):
-        require_room(TicketQueue(max_slots=64), Wish(slots=4, patience_seconds=39.9), in_engine_seconds=0.0, speed=speed)
+        require_room(TicketQueue(max_slots=64), Wish(slots=4, patience_seconds=39.9), busy_seconds=[0.0], speed=speed)
 
 
 def test_an_idle_engine_refuses_nobody_for_what_is_only_believed_of_its_speed() -> None:
     wish = Wish(slots=BLOCK, patience_seconds=0.001)
-    require_room(TicketQueue(max_slots=64), wish, in_engine_seconds=0.0, speed=Speed(1000.0))
+    require_room(TicketQueue(max_slots=64), wish, busy_seconds=[0.0], speed=Speed(1000.0))
 
 
 def test_a_deadline_that_has_passed_is_refused() -> None:
     with pytest.raises(DeadlineExceeded, match=r"the deadline is in 0.0"):
-        require_room(TicketQueue(max_slots=64), Wish(slots=BLOCK, patience_seconds=-1.0), in_engine_seconds=0.0, speed=Speed())
+        require_room(TicketQueue(max_slots=64), Wish(slots=BLOCK, patience_seconds=-1.0), busy_seconds=[0.0], speed=Speed())
 
 
 class Backlogged:
@@ -125,7 +125,7 @@ class Backlogged:
             patience_seconds=patience,
         )
         try:
-            require_room(self.queue, wish, in_engine_seconds=self.ends - self.now, speed=self.speed)
+            require_room(self.queue, wish, busy_seconds=[max(0.0, self.ends - self.now)], speed=self.speed)
         except Overloaded as refused:
             return refused.retry_after_seconds
         except (DeadlineExceeded, DocumentTooLong):

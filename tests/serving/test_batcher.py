@@ -19,12 +19,14 @@ from drlongformer.errors import (
     Overloaded,
 )
 from drlongformer.packing import EngineOutput, PackedBatch, pack, unpack
-from drlongformer.serving.batcher import Batcher, Computed, Outcome
+from drlongformer.serving.batcher import Batcher
 from drlongformer.serving.budget import Budget
 from drlongformer.serving.engine import FakeEngine, Stop
+from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.runner import HANG_FACTOR
 from drlongformer.types import HIDDEN, WindowInput, WindowOutput
-from tests.serving.factories import BLOCK, batcher, count, started, window
+from tests.serving.factories import BLOCK, batcher, count, started, stations, window
 
 POISON = 666
 
@@ -186,7 +188,7 @@ class Now:
 
 async def test_draining_ends_when_all_that_still_waited_came_too_late() -> None:
     engine, now = fake(delay_seconds=0.02), Now()
-    work = Batcher(engine, metrics=Metrics.create(), budget=Budget.fixed(BLOCK), max_queue_tokens=64, clock=now)
+    work = Batcher(stations(engine, budget=Budget.fixed(BLOCK)), metrics=Metrics.create(), max_queue_tokens=64, clock=now)
     await work.start()
     first = asyncio.create_task(work.submit([window(1)]))
     late = asyncio.create_task(work.submit([window(2)], deadline=100.0))
@@ -227,8 +229,8 @@ async def test_if_the_loop_itself_ends_nobody_is_left_waiting() -> None:
     await work.start()
     tasks = [asyncio.create_task(work.submit([window(n)])) for n in range(2)]
     await until(lambda: engine.batches)
-    assert work._loop is not None
-    work._loop.cancel()
+    [loop] = work._loops
+    loop.cancel()
     for task in tasks:
         with pytest.raises(EngineFailed):
             await task
@@ -319,9 +321,8 @@ async def test_a_request_is_admitted_whole_or_refused_whole() -> None:
 async def test_retry_after_is_the_time_until_there_is_room() -> None:
     engine = fake(hang=True)
     work = Batcher(
-        engine,
+        stations(engine, budget=Budget.fixed(BLOCK)),
         metrics=Metrics.create(),
-        budget=Budget.fixed(BLOCK),
         max_queue_tokens=2 * BLOCK,
         seconds_per_slot=10.0,
         clock=lambda: 0.0,
@@ -358,7 +359,7 @@ async def test_asking_for_room_tells_what_submitting_would() -> None:
 
 async def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_counted() -> None:
     metrics, engine, now = Metrics.create(), fake(), Now()
-    work = Batcher(engine, metrics=metrics, budget=Budget.fixed(BLOCK), max_queue_tokens=64, clock=now)
+    work = Batcher(stations(engine, budget=Budget.fixed(BLOCK)), metrics=metrics, max_queue_tokens=64, clock=now)
     await work.start()
     with pytest.raises(DeadlineExceeded, match=r"at least 0\.0 seconds to compute"):
         await work.submit_all([[window(1)], [window(2)]], deadline=-1.0)
@@ -430,7 +431,7 @@ class Small(FakeEngine):
 
 async def test_a_batch_too_large_for_the_device_is_computed_in_parts_and_not_tried_again() -> None:
     engine, budget = Small({}, block=BLOCK), Budget([BLOCK, 2 * BLOCK], start=BLOCK)
-    work = Batcher(engine, metrics=Metrics.create(), budget=budget, max_queue_tokens=64 * BLOCK)
+    work = Batcher(stations(engine, budget=budget), metrics=Metrics.create(), max_queue_tokens=64 * BLOCK)
     await work.start()
     results = await outcomes(work, *(window(n) for n in range(1, 41)))
     await work.stop()
@@ -441,7 +442,7 @@ async def test_a_batch_too_large_for_the_device_is_computed_in_parts_and_not_tri
 
 async def test_the_budget_is_learnt_from_the_batches() -> None:
     engine, budget = fake(delay_seconds=0.002), Budget([BLOCK, 2 * BLOCK, 4 * BLOCK], start=BLOCK)
-    work = Batcher(engine, metrics=Metrics.create(), budget=budget, max_queue_tokens=256 * BLOCK)
+    work = Batcher(stations(engine, budget=budget), metrics=Metrics.create(), max_queue_tokens=256 * BLOCK)
     await work.start()
     await outcomes(work, *(window(n) for n in range(1, 129)))
     await work.stop()
@@ -466,15 +467,25 @@ async def test_no_documents_cost_nothing() -> None:
         assert await work.submit_all([]) == []
 
 
-async def test_a_hanging_engine_shows_in_busy_seconds() -> None:
-    engine = fake(hang=True)
-    work = batcher(engine)
+async def test_an_engine_that_hangs_is_told_once_the_limit_has_passed() -> None:
+    engine, now = fake(hang=True), Now()
+    work = Batcher(
+        stations(engine, budget=Budget.fixed(BLOCK)),
+        metrics=Metrics.create(),
+        max_queue_tokens=64,
+        seconds_per_slot=1.0,
+        clock=now,
+    )
     await work.start()
-    assert work.busy_seconds == 0
     task = asyncio.create_task(work.submit([window(1)]))
-    await until(lambda: work.busy_seconds > 0)
+    await until(lambda: engine.batches)
+    now.seconds = HANG_FACTOR * BLOCK
+    work.require_alive()
+    now.seconds += 0.6
+    with pytest.raises(EngineFailed, match="a batch has run for 81 seconds, the limit is 80"):
+        work.require_alive()
     await work.stop()
-    assert work.busy_seconds == 0
+    work.require_alive()
     await asyncio.wait([task])
 
 
@@ -507,7 +518,7 @@ async def test_many_callers_that_come_leave_and_fail_are_each_settled_once() -> 
             if n % 11 == 0:
                 tasks[n // 2].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert not work._waiting
+        assert not work._ledger
     assert_idle(metrics)
     never_ran = len(tasks) - len(ends)
     assert never_ran <= 3  # cancelled before their first step

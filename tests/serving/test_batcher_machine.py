@@ -1,4 +1,4 @@
-"""A batcher on a clock and an engine of the test's own, through anything that can happen, against a plain model of it.
+"""A batcher on a clock and engines of the test's own, through anything that can happen, against a plain model of it.
 
 QUEUE_RUNS=10000 makes a long check of it; the default is a short one.
 """
@@ -6,9 +6,10 @@ QUEUE_RUNS=10000 makes a long check of it; the default is a short one.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,14 +19,25 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from drlongformer.errors import Cancelled, DeadlineExceeded, DocumentTooLong, EngineFailed, NotReady, Overloaded
+from drlongformer.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    DeviceLost,
+    DeviceOutOfMemory,
+    DocumentTooLong,
+    EngineFailed,
+    NotReady,
+    Overloaded,
+)
 from drlongformer.packing import blocks_of, pack, unpack
-from drlongformer.serving.batcher import Batcher, Computed, Outcome
+from drlongformer.serving.batcher import Batcher
 from drlongformer.serving.budget import Budget
 from drlongformer.serving.engine import FakeEngine, Stop
+from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.queue import OVERTAKING
 from drlongformer.serving.requests import PRIORITIES, Priority
+from drlongformer.serving.runner import Station
 from drlongformer.types import HIDDEN, WindowInput
 from tests.serving.factories import BLOCK, count, window
 
@@ -49,20 +61,24 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 class Bench(Executor):
-    """An engine's thread that computes when it is told, in the caller's own."""
+    """An engine's thread that computes when it is told, in the caller's own; `order` of its batch among those of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, orders: Iterator[int]) -> None:
+        self.orders = orders
+        self.order = 0
         self.future: Future[Any] | None = None
         self.call: Callable[[], Any] = lambda: None
         self.windows: list[WindowInput] = []
         self.stop = Stop()
-        self.hangs = False
-        self.begun = 0
+        self.batch: list[WindowInput] = []
+        self.hangs = self.lost = False
+        self.begun = self.seen = 0
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         assert self.future is None, "two batches at a time"
         self.future, self.call, self.windows, self.stop = Future(), lambda: fn(*args, **kwargs), args[1], args[3]
         self.begun += 1
+        self.order = next(self.orders)
         return self.future
 
     def finish(self, error: EngineFailed | Cancelled | None = None) -> EngineFailed | Cancelled | None:
@@ -115,30 +131,32 @@ class BatcherMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = Loop()
-        self.bench = Bench()
+        self.benches: list[Bench] = []
         self.metrics = Metrics.create()
-        self.engine = FakeEngine({}, block=BLOCK, fail_on=POISON)
-        self.work = Batcher(
-            self.engine,
-            metrics=self.metrics,
-            budget=Budget.fixed(BATCH),
-            max_queue_tokens=QUEUE,
-            seconds_per_slot=SECONDS_PER_SLOT,
-            clock=self.loop.time,
-            thread=self.bench,
-        )
         self.calls: list[Call] = []
         self.places: dict[int, Place] = {}
         self.waiting: dict[int, Place] = {}
-        self.batches_seen = 0
+        self.lost = 0
         self.words = 1000
         self.drained: asyncio.Task[None] | None = None
         self.left_early: Counter[str] = Counter()
 
     # What happens
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(engines=st.sampled_from([1, 1, 2, 3]))
+    def start(self, engines: int) -> None:
+        orders = itertools.count()
+        self.benches = [Bench(orders) for _ in range(engines)]
+        self.work = Batcher(
+            [
+                Station(engine=FakeEngine({}, block=BLOCK, fail_on=POISON), budget=Budget.fixed(BATCH), thread=bench)
+                for bench in self.benches
+            ],
+            metrics=self.metrics,
+            max_queue_tokens=QUEUE,
+            seconds_per_slot=SECONDS_PER_SLOT,
+            clock=self.loop.time,
+        )
         self.loop.run_until_complete(self.work.start())
 
     @rule(
@@ -161,13 +179,19 @@ class BatcherMachine(RuleBasedStateMachine):
         self.turn(1)
         if self.refused(call):
             event("refused")
-            if self.drained is None and patience is None:
+            if self.drained is None and not self.lost and patience is None:
                 assert slots > room
         else:
             assert slots <= room
+            assert not self.lost
             for document, each in enumerate(windows):
                 self.expect(len(self.calls) - 1, document, each, (priority, caller))
         self.settle()
+
+    @rule(length=st.integers(1, BLOCK))
+    def submit_a_note(self, length: int) -> None:
+        """A short document, which may overtake long ones that wait."""
+        self.submit([[length]], set(), None, "interactive", "")
 
     @precondition(lambda self: self.going())
     @rule(which=st.integers(0, 1000))
@@ -182,24 +206,41 @@ class BatcherMachine(RuleBasedStateMachine):
         self.loop.now += seconds
         self.settle()
 
-    @precondition(lambda self: self.bench.future and not self.bench.hangs)
-    @rule()
-    def finish(self) -> None:
-        self.loop.now += SECONDS_PER_SLOT * sum(map(slots_of, self.bench.windows))
-        self.end_batch()
+    @precondition(lambda self: self.busy(hanging=False))
+    @rule(which=st.integers(0, 2))
+    def finish(self, which: int) -> None:
+        bench = self.one_of(self.busy(hanging=False), which)
+        self.loop.now += SECONDS_PER_SLOT * sum(map(slots_of, bench.windows))
+        self.end_batch(bench)
 
-    @precondition(lambda self: self.bench.future and not self.bench.hangs)
-    @rule()
-    def fail(self) -> None:
-        event("a failure of many" if len(self.bench.windows) > 1 else "a failure of one")
-        self.end_batch(EngineFailed("told to fail"))
+    @precondition(lambda self: self.busy(hanging=False))
+    @rule(which=st.integers(0, 2), failure=st.sampled_from([EngineFailed, DeviceOutOfMemory]))
+    def fail(self, which: int, failure: type[EngineFailed]) -> None:
+        bench = self.one_of(self.busy(hanging=False), which)
+        event("a failure of many" if len(bench.windows) > 1 else "a failure of one")
+        self.end_batch(bench, failure("told to fail"))
 
-    @precondition(lambda self: self.bench.future)
-    @rule()
-    def hang(self) -> None:
-        self.bench.hangs = True
+    @precondition(lambda self: len(self.calls) > 3 and self.busy(hanging=False))
+    @rule(which=st.integers(0, 2))
+    def lose(self, which: int) -> None:
+        """A device is lost: the documents of its batch end with it, and no new ones come."""
+        bench = self.one_of(self.busy(hanging=False), which)
+        event(f"a device is lost, {len(self.benches) - self.lost - 1} work on")
+        self.lost += 1
+        bench.lost = True
+        ended = {(place.call, place.document) for place in map(self.place, bench.batch)}
+        if self.lost == len(self.benches):  # nobody is left to do the others' work
+            ended |= {(place.call, place.document) for place in self.waiting.values()}
+        for call, document in ended:
+            self.calls[call].failed.add(document)
+        self.end_batch(bench, DeviceLost("told to be lost"))
 
-    @precondition(lambda self: self.drained is None and self.calls)
+    @precondition(lambda self: self.busy())
+    @rule(which=st.integers(0, 2))
+    def hang(self, which: int) -> None:
+        self.one_of(self.busy(), which).hangs = True
+
+    @precondition(lambda self: self.drained is None and len(self.calls) > 3)
     @rule()
     def drain(self) -> None:
         self.drained = self.loop.create_task(self.work.drain())
@@ -221,8 +262,19 @@ class BatcherMachine(RuleBasedStateMachine):
         assert not [call for call in self.going() if call.deadline is not None and call.deadline < self.loop.now]
 
     @invariant()
-    def the_engine_is_idle_only_when_nothing_waits(self) -> None:
-        assert self.bench.future or not self.waiting
+    def an_engine_is_idle_only_when_nothing_waits(self) -> None:
+        assert not self.waiting or all(bench.future or bench.lost for bench in self.benches)
+
+    @invariant()
+    def a_lost_device_is_told_and_nothing_else_is(self) -> None:
+        told: EngineFailed | None = None
+        try:
+            self.work.require_alive()
+        except EngineFailed as error:
+            told = error
+        assert isinstance(told, DeviceLost) == (self.lost > 0)
+        if told and not self.lost:  # time passed while it computed or hung
+            assert "a batch has run for" in str(told)
 
     def teardown(self) -> None:
         try:
@@ -237,13 +289,14 @@ class BatcherMachine(RuleBasedStateMachine):
         """After what is left was computed, nothing is left."""
         drained = self.drained or self.loop.create_task(self.work.drain())
         self.turn(1)
-        while self.bench.future:
-            self.end_batch()
+        self.settle()
+        while busy := self.busy():
+            self.end_batch(busy[0])
         self.settle()
         assert drained.done()
         assert not self.going()
         assert not self.waiting
-        assert not self.work._waiting
+        assert not self.work._ledger
         self.the_gauges_equal_the_model()
         for call in self.calls:
             self.check_outcome(call)
@@ -295,12 +348,23 @@ class BatcherMachine(RuleBasedStateMachine):
                 tokens=len(each),
             )
 
-    def end_batch(self, error: EngineFailed | None = None) -> None:
-        """End the batch, and tell the model whose document it was the end of."""
-        windows = self.bench.windows
-        ended = self.bench.finish(error)
+    def busy(self, *, hanging: bool = True) -> list[Bench]:
+        """The engines with a batch; those that hang end by a stop alone."""
+        return [bench for bench in self.benches if bench.future and (hanging or not bench.hangs)]
+
+    @staticmethod
+    def one_of(benches: list[Bench], which: int) -> Bench:
+        return benches[which % len(benches)]
+
+    def place(self, window: WindowInput) -> Place:
+        return self.places[id(window)]
+
+    def end_batch(self, bench: Bench, error: EngineFailed | None = None) -> None:
+        """End a batch, and tell the model whose document it was the end of."""
+        windows = bench.windows
+        ended = bench.finish(error)
         if isinstance(ended, EngineFailed) and len(windows) == 1:
-            place = self.places[id(windows[0])]
+            place = self.place(windows[0])
             self.calls[place.call].failed.add(place.document)
         self.settle()
 
@@ -308,11 +372,13 @@ class BatcherMachine(RuleBasedStateMachine):
         """Let everything happen that does not need time, and follow it."""
         for _ in range(SETTLING_STEPS):
             self.turn(2)
-            if self.bench.future and self.bench.begun > self.batches_seen:
-                self.check_batch()
-            if self.bench.future and self.bench.stop.is_set():
-                event("stopped in the engine")
-                assert isinstance(self.bench.finish(), Cancelled)
+            for bench in sorted(self.busy(), key=lambda bench: bench.order):
+                if bench.begun > bench.seen:
+                    self.check_batch(bench)
+            for bench in self.benches:
+                if bench.future and bench.stop.is_set():
+                    event("stopped in the engine")
+                    assert isinstance(bench.finish(), Cancelled)
         self.waiting = {key: place for key, place in self.waiting.items() if not self.gone(place)}
 
     def gone(self, place: Place) -> bool:
@@ -321,18 +387,21 @@ class BatcherMachine(RuleBasedStateMachine):
         late = call.deadline is not None and call.deadline <= self.loop.now
         return call.left or late or call.task.done() or place.document in call.failed
 
-    def check_batch(self) -> None:
+    def check_batch(self, bench: Bench) -> None:
         """A batch keeps to the budget, holds nobody's windows who is gone, and is led by one that may go first."""
-        self.batches_seen = self.bench.begun
-        windows = self.bench.windows
+        bench.seen = bench.begun
+        windows = bench.windows
+        assert not bench.lost
         assert sum(map(slots_of, windows)) <= BATCH
         assert len(set(map(id, windows))) == len(windows)
         for each in windows:
-            assert not self.gone(self.places[id(each)])
+            assert not self.gone(self.place(each))
         taken = [self.waiting.pop(id(window)) for window in windows if id(window) in self.waiting]
         if len(taken) < len(windows):
             assert not taken, "part of a failed batch and new windows together"
+            assert {id(window) for window in windows} <= {id(window) for window in bench.batch}, "another engine's windows"
             return
+        bench.batch = windows
         lead = taken[0]
         for place in self.waiting.values():
             if place.caller == lead.caller and not self.gone(place):

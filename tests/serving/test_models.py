@@ -13,7 +13,7 @@ from drlongformer.settings import SettingsError
 from drlongformer.types import Task
 from tests.serving import bundles
 from tests.serving.bundles import HEADS, MAX_TOKENS
-from tests.serving.factories import count, window
+from tests.serving.factories import count
 
 
 def served(store: Path, **fields: object) -> ServedModel:
@@ -134,22 +134,8 @@ async def test_a_loop_that_ended_by_itself_is_not_alive(tmp_path: Path) -> None:
     models.require_alive()
     await model.batcher.start()
     models.require_alive()
-    assert model.batcher._loop is not None
-    model.batcher._loop.cancel()
-    await asyncio.wait([model.batcher._loop])
+    [loop] = model.batcher._loops
+    loop.cancel()
+    await asyncio.wait([loop])
     with pytest.raises(EngineFailed, match="ended by itself"):
         models.require_alive()
-
-
-async def test_an_engine_that_hangs_is_not_alive(tmp_path: Path) -> None:
-    engine = bundles.fake_engine(hang=True)
-    model = serve(bundles.write(tmp_path), engine, metrics=Metrics.create())
-    await model.batcher.start()
-    task = asyncio.create_task(model.batcher.submit([window(1)]))
-    while not engine.batches:  # noqa: ASYNC110 - it runs in another thread
-        await asyncio.sleep(0.001)
-    model.batcher.require_alive(longest_batch_seconds=60)
-    with pytest.raises(EngineFailed, match="a batch has run for 0 seconds, the limit is 0"):
-        model.batcher.require_alive(longest_batch_seconds=0)
-    await model.batcher.stop()
-    await asyncio.wait([task])

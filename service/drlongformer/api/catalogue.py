@@ -131,7 +131,7 @@ def _summary(model: ServedModel) -> dict[str, Any]:
         "version": identity.version,
         "sha256": identity.sha256,
         "precision": identity.precision,
-        "device": model.engine.device,
+        "device": model.device,
         "tasks": model.bundle.tasks,
         "max_tokens": manifest.max_tokens,
         "description": manifest.description,

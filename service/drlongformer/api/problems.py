@@ -23,6 +23,8 @@ from drlongformer.errors import (
     BodyTooSlow,
     Cancelled,
     DeadlineExceeded,
+    DeviceLost,
+    DeviceOutOfMemory,
     DocumentTooLong,
     DrLongformerError,
     EmptyText,
@@ -83,6 +85,8 @@ STATUS: Mapping[type[DrLongformerError], int] = {
     Quota: 429,
     NotReady: 503,
     EngineFailed: 503,
+    DeviceOutOfMemory: 503,
+    DeviceLost: 503,
     Cancelled: 499,  # nobody reads it; the metrics and logs do
     DeadlineExceeded: 504,
 }

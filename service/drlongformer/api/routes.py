@@ -220,6 +220,7 @@ def reading_routes(service: Service) -> APIRouter:
     async def readyz() -> Response:
         """Whether new requests should be sent here."""
         service.lifecycle.require_ready()
+        service.models.require_alive()
         return _json(Health(status="ready"))
 
     @router.get("/usage", **for_reading("What each key did, by day.", gate.UsageReport, tag="service"))

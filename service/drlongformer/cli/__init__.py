@@ -59,10 +59,12 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     default: Annotated[
         list[str] | None, typer.Option(metavar="TASK=NAME", help="Bundle that answers a task when a request names none.")
     ] = None,
-    device: Annotated[str | None, typer.Option(metavar="cpu|cuda[:i]", help="Device that computes.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda[:i,...]", help="Device that computes, or several: cuda:0,cuda:1.")
+    ] = None,
     engine: Annotated[str | None, typer.Option(metavar="onnxruntime|openvino", help="What computes.")] = None,
     precision: Annotated[str | None, typer.Option(metavar="fp32|bf16", help="What products are computed in.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the engine; 0 takes every core.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of each engine; 0 takes every core.")] = None,
     keys: Annotated[Path | None, typer.Option(metavar="FILE", help="File of API keys; every request then needs one.")] = None,
     insecure_no_keys: Annotated[
         bool | None, typer.Option("--insecure-no-keys", help="Listen beyond loopback although nobody is asked for a key.")

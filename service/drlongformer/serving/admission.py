@@ -7,6 +7,7 @@ an empty queue holds, and a deadline that the engine has never been fast enough 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -31,10 +32,25 @@ class Wish:
     patience_seconds: float | None = None
 
 
-def require_room(queue: TicketQueue, wish: Wish, *, in_engine_seconds: float, speed: Speed) -> None:
+def seconds_until_done(seconds: float, *, busy_seconds: Sequence[float]) -> float:
+    """When engines that are busy for so many seconds each will have done so many more seconds of work between them.
+
+    Each helps from when it is free, so the earliest k of them have done the work after (work + their busy seconds) / k:
+
+        engines busy for 1, 2 and 9 seconds, 5 seconds of work    (5 + 1 + 2) / 2 = 4, before the third is free
+    """
+    free = sorted(busy_seconds)
+    for helping in range(1, len(free)):
+        done = (seconds + sum(free[:helping])) / helping
+        if done <= free[helping]:
+            return done
+    return (seconds + sum(free)) / len(free)
+
+
+def require_room(queue: TicketQueue, wish: Wish, *, busy_seconds: Sequence[float], speed: Speed) -> None:
     """Raise why the wish is not let in: DocumentTooLong, DeadlineExceeded or Overloaded.
 
-    in_engine_seconds: how long the batch in the engine is still expected to take.
+    busy_seconds: how long each engine is still expected to be busy with the batch that is in it.
     """
     limit = queue.max_slots if wish.limit is None else wish.limit
     if wish.slots > limit:
@@ -43,27 +59,38 @@ def require_room(queue: TicketQueue, wish: Wish, *, in_engine_seconds: float, sp
             "it cannot be admitted, even later: send fewer or shorter documents at a time",
             location=("inputs",),
         )
-    in_engine = max(0.0, in_engine_seconds)
-    backlog = in_engine + queue.slots * speed.seconds_per_slot
-    excess = queue.slots + wish.slots - limit
-    room = in_engine + excess * speed.seconds_per_slot if excess > 0 else 0.0
     own = wish.slots * speed.least_seconds_per_slot
+    own_seconds = own / len(busy_seconds)
     patience = inf if wish.patience_seconds is None else wish.patience_seconds
-    if own > patience:
+    if own_seconds > patience:
         raise DeadlineExceeded(
-            f"{wish.slots} token slots take at least {own:.1f} seconds to compute, the deadline is in {max(0.0, patience):.1f}"
+            f"{wish.slots} token slots take at least {own_seconds:.1f} seconds to compute, "
+            f"the deadline is in {max(0.0, patience):.1f}"
         )
-    # What is in the engine then may be anybody's: for a deadline to be met for certain, all that waits now must be done.
-    retry_after_seconds = max(SHORTEST_RETRY_SECONDS, room, backlog + own - patience)
+    excess = queue.slots + wish.slots - limit
     if excess > 0:
         raise Overloaded(
             f"{queue.slots} token slots wait, {wish.slots} more do not fit in {limit}",
-            retry_after_seconds=retry_after_seconds,
+            retry_after_seconds=_return(queue, own, patience, excess=excess, busy_seconds=busy_seconds, speed=speed),
         )
     # Only what goes before it for certain keeps it out: its caller's own work.
-    if in_engine + wish.slots_before * speed.seconds_per_slot + own > patience:
+    before = wish.slots_before * speed.seconds_per_slot
+    if seconds_until_done(before + own, busy_seconds=busy_seconds) > patience:
+        backlog = seconds_until_done(queue.slots * speed.seconds_per_slot, busy_seconds=busy_seconds)
         raise Overloaded(
             f"{queue.slots} token slots wait, about {backlog:.1f} seconds of work; "
             f"the request would miss its deadline in {patience:.1f} seconds",
-            retry_after_seconds=retry_after_seconds,
+            retry_after_seconds=_return(queue, own, patience, excess=0, busy_seconds=busy_seconds, speed=speed),
         )
+
+
+def _return(
+    queue: TicketQueue, own: float, patience: float, *, excess: int, busy_seconds: Sequence[float], speed: Speed
+) -> float:
+    """After how many seconds the same request is let in: once there is room for its excess, and in time for its deadline.
+
+    What is in the engines then may be anybody's: for a deadline to be met for certain, all that waits now must be done.
+    """
+    room = seconds_until_done(excess * speed.seconds_per_slot, busy_seconds=busy_seconds) if excess > 0 else 0.0
+    end = seconds_until_done(queue.slots * speed.seconds_per_slot + own, busy_seconds=busy_seconds)
+    return max(SHORTEST_RETRY_SECONDS, room, end - patience)

@@ -1,9 +1,10 @@
-"""The batching loop: windows in, a batch at a time through the engine's own thread, every document settled exactly once.
+"""The batching loop: documents in, batches through one or several engines, every document settled exactly once.
 
-A batch starts the moment the engine is idle, with what is there then; nobody waits for company. It is chosen that late, so that
-a short note is never behind a batch that was put together before it came. A failed batch is halved until the document at fault
-stands alone. A document is settled, once, where it leaves `_waiting`: by success, engine error, departure of its caller,
-deadline or shutdown. Tickets of a document that is gone are dropped, and a batch nobody waits for is stopped.
+    submit -> admission -> queue -> the next engine that is idle -> (engine's answers, ledger) -> settled
+
+A batch starts the moment an engine is idle, with what is there then; nobody waits for company, and engines that are idle
+together share what is there. A batch is chosen that late, so that a short note is never behind one that was put together before
+it came. A document is settled, once, by success, engine error, departure of its caller, deadline or shutdown (`ledger.py`).
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 
-from drlongformer.errors import Cancelled, DeadlineExceeded, EngineFailed, NotReady, ServiceError
+from drlongformer.errors import Cancelled, DeadlineExceeded, DeviceLost, EngineFailed, NotReady, ServiceError
 from drlongformer.packing import blocks_of
 from drlongformer.serving.admission import Wish, require_room
-from drlongformer.serving.budget import Budget
-from drlongformer.serving.engine import Digest, Engine, Stop, compute
+from drlongformer.serving.engine import Digest
 from drlongformer.serving.figures import Figures
-from drlongformer.serving.metrics import Metrics, reason
-from drlongformer.serving.queue import Terms, Ticket, TicketQueue, tickets_of
+from drlongformer.serving.ledger import Ledger, Outcome
+from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.queue import Taken, Terms, Ticket, TicketQueue, tickets_of
 from drlongformer.serving.requests import Priority
+from drlongformer.serving.runner import Runner, Station
 from drlongformer.serving.speed import Speed
 from drlongformer.types import WindowInput, WindowOutput
 
@@ -38,76 +38,52 @@ RESERVED_PART = 8
 """One of so many parts of the queue is kept for callers who hold no more than that."""
 
 STOP_GRACE_SECONDS = 5.0
-"""How long a shutdown waits for the engine to notice that it was stopped."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Computed:
-    """One document's windows, each a WindowOutput or its digest; the two durations add up to its time in the batcher."""
-
-    windows: tuple[Any, ...]
-    queue_seconds: float
-    compute_seconds: float
-
-
-Outcome = Computed | ServiceError
-
-
-@dataclass(slots=True, kw_only=True)
-class _Waiting:
-    """A document somebody waits for."""
-
-    settled: asyncio.Future[Outcome]
-    windows: int
-    admitted: float
-    digest: Digest | None
-    computed: dict[int, object] = field(default_factory=dict)
-    compute_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Running:
-    """The batch that is in the engine."""
-
-    tickets: tuple[Ticket, ...]
-    stop: Stop
-    started: float
+"""How long a shutdown waits for the engines to notice that they were stopped."""
 
 
 class Batcher:
-    """One engine's queue and loop.
+    """One queue, and a loop for each engine; all engines compute the same graph.
 
-    seconds_per_slot: the speed to believe in before the first batch, e.g. from warming up. thread: runs one batch at a time.
+    seconds_per_slot: the speed of an engine to believe in before the first batch, e.g. from warming up.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        stations: Sequence[Station],
         *,
         metrics: Metrics,
-        budget: Budget,
         max_queue_tokens: int,
         seconds_per_slot: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
-        thread: Executor | None = None,
     ) -> None:
-        if max_queue_tokens < budget.most:
-            raise ValueError(f"a queue of {max_queue_tokens} tokens cannot hold one batch of {budget.most}")
-        self._engine = engine
-        self._figures = Figures(metrics, device=engine.device)
-        self._budget = budget
-        reserve = min(max_queue_tokens // RESERVED_PART, max_queue_tokens - budget.most)
+        largest = max(station.budget.most for station in stations)
+        if max_queue_tokens < largest:
+            raise ValueError(f"a queue of {max_queue_tokens} tokens cannot hold one batch of {largest}")
+        engine = stations[0].engine
+        self._block, self._widths = engine.block, engine.widths
+        reserve = min(max_queue_tokens // RESERVED_PART, max_queue_tokens - largest)
         self._queue = TicketQueue(max_slots=max_queue_tokens, reserved_slots=reserve)
+        self._figures = Figures(metrics)
         self._speed = Speed(seconds_per_slot)
         self._clock = clock
         self._keys = itertools.count()
-        self._waiting: dict[int, _Waiting] = {}
-        self._running: _Running | None = None
+        self._ledger = Ledger()
+        self._runners = [
+            Runner(
+                station,
+                name=name,
+                ledger=self._ledger,
+                speed=self._speed,
+                figures=self._figures,
+                clock=clock,
+                give_up=self._give_up,
+            )
+            for name, station in zip(_names(stations), stations, strict=True)
+        ]
         self._refusal: str | None = "the engine has not started"
-        self._broken = False
+        self._fault: EngineFailed | None = None
         self._wake = asyncio.Event()
-        self._loop: asyncio.Task[None] | None = None
-        self._thread = thread or ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._loops: dict[asyncio.Task[None], Runner] = {}
 
     # The callers' side
 
@@ -140,37 +116,13 @@ class Batcher:
         if not documents:
             return []
         terms = Terms(deadline=deadline, priority=priority, caller=caller, weight=weight)
-        keys = self._admit(documents, terms, digest)
-        settled = [self._waiting[key].settled for key in keys]
+        settled = self._admit(documents, terms, digest)
         try:
-            await asyncio.wait(settled, timeout=None if deadline is None else max(0.0, deadline - self._clock()))
-            self._give_up(keys, DeadlineExceeded("the deadline passed before the document was computed"))
+            await asyncio.wait(settled.values(), timeout=None if deadline is None else max(0.0, deadline - self._clock()))
+            self._give_up(settled, DeadlineExceeded("the deadline passed before the document was computed"))
         finally:
-            self._give_up(keys, Cancelled("the caller left"))
-        return [each.result() for each in settled]
-
-    async def start(self) -> None:
-        """Begin to take work."""
-        self._refusal = None
-        self._loop = asyncio.create_task(self._serve(), name="batcher")
-        self._loop.add_done_callback(self._end)
-
-    async def drain(self) -> None:
-        """Refuse new work and finish what was admitted."""
-        self._close("the service is draining")
-        if self._loop is not None:
-            await asyncio.wait([self._loop])
-
-    async def stop(self) -> None:
-        """Refuse new work, give up what was admitted, stop the engine."""
-        self._close("the service is shutting down")
-        self._give_up(list(self._waiting), NotReady("the service is shutting down"))
-        if self._loop is not None:
-            _, pending = await asyncio.wait([self._loop], timeout=STOP_GRACE_SECONDS)
-            for loop in pending:
-                logger.error("the engine did not stop within %s seconds", STOP_GRACE_SECONDS)
-                loop.cancel()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+            self._give_up(settled, Cancelled("the caller left"))
+        return [each.result() for each in settled.values()]
 
     def require_open(self) -> None:
         """Raise NotReady unless work is taken."""
@@ -179,68 +131,80 @@ class Batcher:
 
     def slots_of(self, windows: Sequence[WindowInput]) -> int:
         """What these windows take of the queue."""
-        return sum(blocks_of(len(window), self._engine.block) for window in windows) * self._engine.block
+        return sum(blocks_of(len(window), self._block) for window in windows) * self._block
 
     def require_room(self, slots: int) -> None:
         """Raise what a request of so many slots would be refused with now; any thread may ask."""
-        require_room(self._queue, Wish(slots=slots), in_engine_seconds=self._in_engine_seconds, speed=self._speed)
+        self.require_open()
+        require_room(self._queue, Wish(slots=slots), busy_seconds=self._busy_seconds(), speed=self._speed)
 
-    def require_alive(self, *, longest_batch_seconds: float) -> None:
-        """Raise EngineFailed if the engine hangs in a batch, or if the loop has ended by itself."""
-        if self.busy_seconds > longest_batch_seconds:
-            raise EngineFailed(f"a batch has run for {self.busy_seconds:.0f} seconds, the limit is {longest_batch_seconds:.0f}")
-        if self._broken:
-            raise EngineFailed("the batching loop has ended by itself")
+    # The life of the service
 
-    @property
-    def busy_seconds(self) -> float:
-        """How long the batch in the engine has been there; 0 when the engine is idle."""
-        return self._clock() - self._running.started if self._running else 0.0
+    async def start(self) -> None:
+        """Begin to take work."""
+        self._refusal = None
+        self._loops = {asyncio.create_task(self._serve(runner), name=runner.name): runner for runner in self._runners}
+        for loop in self._loops:
+            loop.add_done_callback(self._end)
 
-    @property
-    def expected_seconds(self) -> float:
-        """How long the batch in the engine was expected to take; 0 when the engine is idle."""
-        running = self._running
-        return sum(ticket.slots for ticket in running.tickets) * self._speed.seconds_per_slot if running else 0.0
+    async def drain(self) -> None:
+        """Refuse new work and finish what was admitted."""
+        self._close("the service is draining")
+        if self._loops:
+            await asyncio.wait(self._loops)
 
-    @property
-    def _in_engine_seconds(self) -> float:
-        """How long the batch in the engine is still expected to take; below 0 if it is late."""
-        running = self._running
-        if running is None:
-            return 0.0
-        return sum(ticket.slots for ticket in running.tickets) * self._speed.seconds_per_slot - (
-            self._clock() - running.started
-        )
+    async def stop(self) -> None:
+        """Refuse new work, give up what was admitted, stop the engines."""
+        self._close("the service is shutting down")
+        self._give_up(self._ledger.documents(), NotReady("the service is shutting down"))
+        if self._loops:
+            _, pending = await asyncio.wait(self._loops, timeout=STOP_GRACE_SECONDS)
+            for loop in pending:
+                logger.error("%s did not stop within %s seconds", loop.get_name(), STOP_GRACE_SECONDS)
+                loop.cancel()
+        for runner in self._runners:
+            runner.close()
+        self._loops, self._runners = {}, []  # they know this object: an engine is freed as soon as nobody uses it
+
+    def require_alive(self) -> None:
+        """Raise DeviceLost if a device is lost, EngineFailed if an engine hangs in a batch or a loop has ended by itself."""
+        if self._fault is not None:
+            raise self._fault
+        for runner in self._runners:
+            runner.require_alive()
 
     # Admission and departure
 
-    def _admit(self, documents: Sequence[Sequence[WindowInput]], terms: Terms, digest: Digest | None) -> list[int]:
+    def _admit(
+        self, documents: Sequence[Sequence[WindowInput]], terms: Terms, digest: Digest | None
+    ) -> dict[int, asyncio.Future[Outcome]]:
+        """Let a request in; the outcome to come of each of its documents."""
         self.require_open()
         now = self._clock()
-        admitted = {}
-        for windows in documents:
-            if not windows:
-                raise ValueError("a document has at least one window")
-            key = next(self._keys)
-            admitted[key] = tickets_of(
-                key,
-                windows,
-                block=self._engine.block,
-                widths=self._engine.widths,
-                arrival=now,
-                terms=terms,
-                seconds_per_slot=self._speed.seconds_per_slot,
-            )
-        tickets = [ticket for each in admitted.values() for ticket in each]
+        admitted = {next(self._keys): windows for windows in documents}
+        tickets = [ticket for key, windows in admitted.items() for ticket in self._tickets(key, windows, terms, now)]
         self._require_room(tickets, terms, now)
         self._queue.offer(tickets)
-        for key, mine in admitted.items():
-            settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._waiting[key] = _Waiting(settled=settled, windows=len(mine), admitted=now, digest=digest)
+        settled: dict[int, asyncio.Future[Outcome]] = {}
+        for key, windows in admitted.items():
+            settled[key] = asyncio.get_running_loop().create_future()
+            self._ledger.add(key, windows=len(windows), admitted=now, digest=digest, settle=settled[key].set_result)
         self._figures.queue(self._queue)
         self._wake.set()
-        return list(admitted)
+        return settled
+
+    def _tickets(self, key: int, windows: Sequence[WindowInput], terms: Terms, now: float) -> tuple[Ticket, ...]:
+        if not windows:
+            raise ValueError("a document has at least one window")
+        return tickets_of(
+            key,
+            windows,
+            block=self._block,
+            widths=self._widths,
+            arrival=now,
+            terms=terms,
+            seconds_per_slot=self._speed.seconds_per_slot,
+        )
 
     def _require_room(self, tickets: Sequence[Ticket], terms: Terms, now: float) -> None:
         """Raise what `admission.require_room` does; documents that come too late are counted."""
@@ -252,120 +216,78 @@ class Batcher:
             patience_seconds=None if terms.deadline is None else terms.deadline - now,
         )
         try:
-            require_room(self._queue, wish, in_engine_seconds=self._in_engine_seconds, speed=self._speed)
+            require_room(self._queue, wish, busy_seconds=self._busy_seconds(), speed=self._speed)
         except DeadlineExceeded as error:
             for _ in {ticket.document for ticket in tickets}:
                 self._figures.departure(error, stage="admission")
             raise
 
-    def _give_up(self, keys: Collection[int], error: ServiceError) -> None:
+    def _busy_seconds(self) -> list[float]:
+        """How long each engine that works is still expected to be busy."""
+        return [runner.remaining_seconds for runner in self._working()] or [0.0]
+
+    def _give_up(self, documents: Collection[int], error: ServiceError) -> None:
         """Settle those of the documents that are not settled yet with an error, and stop working on them."""
-        unsettled = self._waiting.keys() & set(keys)
+        unsettled = self._ledger.awaited(documents)
         if not unsettled:
             return
-        running = {ticket.document for ticket in self._running.tickets} if self._running else set()
-        for key in unsettled:
-            self._figures.departure(error, stage="compute" if key in running else "queue")
-            self._settle(key, error)
+        for document in unsettled:
+            self._figures.departure(error, stage="compute" if self._ledger.is_computed(document) else "queue")
+            self._ledger.settle(document, error)
         self._queue.drop(unsettled)
         self._figures.queue(self._queue)
-        if self._running and self._waiting.keys().isdisjoint(running):
-            self._running.stop.set()
-
-    def _expire(self, tickets: Sequence[Ticket]) -> None:
-        self._give_up(
-            {ticket.document for ticket in tickets}, DeadlineExceeded("the deadline passed while the document waited")
-        )
-
-    def _settle(self, key: int, outcome: Outcome) -> None:
-        """The one place where a document's caller is answered; a second time is a KeyError."""
-        self._waiting.pop(key).settled.set_result(outcome)
+        for runner in self._runners:
+            runner.stop_unless_awaited()
 
     def _close(self, refusal: str) -> None:
         self._refusal = refusal
         self._wake.set()
 
-    # The loop
+    # The loops
 
-    async def _serve(self) -> None:
-        """Batch after batch, until closed and empty."""
+    def _working(self) -> list[Runner]:
+        """Those whose loops go on."""
+        return [runner for loop, runner in self._loops.items() if not loop.done()]
+
+    async def _serve(self, runner: Runner) -> None:
+        """Batch after batch, until closed and empty. Raises DeviceLost."""
         while self._queue or self._refusal is None:
-            budget = self._budget.next(self._queue.slots)
-            taken = self._queue.take(max_slots=budget, max_values=MAX_BATCH_VALUES, now=self._clock())
+            taken = self._take(runner)
             self._figures.queue(self._queue)
-            self._expire(taken.expired)
+            late = {ticket.document for ticket in taken.expired}
+            self._give_up(late, DeadlineExceeded("the deadline passed while the document waited"))
             if taken.batch:
-                await self._compute(taken.batch)
+                await runner.compute(taken.batch)
             elif self._refusal is None:
                 self._wake.clear()
                 await self._wake.wait()
 
+    def _take(self, runner: Runner) -> Taken:
+        """The next batch of an engine that is idle: what its budget holds, or its share of what waits if others idle too."""
+        idle = sum(each.is_idle for each in self._working())
+        share = -(-self._queue.slots // idle)
+        budget = max(1, min(runner.budget.next(share), share))
+        turn = max(each.budget.slots for each in self._runners)
+        return self._queue.take(max_slots=budget, max_values=MAX_BATCH_VALUES, now=self._clock(), turn_slots=turn)
+
     def _end(self, loop: asyncio.Task[None]) -> None:
-        """Whatever ended the loop, nobody is left waiting."""
-        if self._refusal is None:
-            self._broken, self._refusal = True, "the batching loop has ended"
-            logger.error("the batching loop ended by itself", exc_info=None if loop.cancelled() else loop.exception())
-        self._give_up(list(self._waiting), EngineFailed("the batching loop ended before this document was computed"))
+        """Whatever ended a loop, nobody is left waiting; a loop that ends by itself is the end of the service."""
+        error = None if loop.cancelled() else loop.exception()
+        if error is not None or self._refusal is None:
+            self._fault = error if isinstance(error, DeviceLost) else EngineFailed("a batching loop has ended by itself")
+            logger.error("the batching loop of %s ended by itself", loop.get_name(), exc_info=error)
+            self._close("an engine is lost")
+        elif not loop.cancelled() and self._working():
+            return  # closed, and nothing waits: the others finish what they have
+        if not (isinstance(error, DeviceLost) and self._working()):  # after a device is lost, the others do its work
+            self._give_up(self._ledger.documents(), EngineFailed("the batching loop ended before this document was computed"))
 
-    async def _compute(self, tickets: tuple[Ticket, ...]) -> None:
-        """Compute a batch; one that fails is halved until the document at fault stands alone."""
-        parts = [tickets]
-        while parts:
-            part, now = parts.pop(), self._clock()
-            self._expire([ticket for ticket in part if ticket.is_late(now)])
-            part = tuple(ticket for ticket in part if ticket.document in self._waiting)
-            if not part:
-                continue
-            try:
-                await self._run(part)
-            except EngineFailed as error:
-                self._figures.failure(reason(error.__cause__ or error))
-                self._budget.fail(slots=sum(ticket.slots for ticket in part))
-                if len(part) == 1:
-                    self._give_up({part[0].document}, error)
-                else:
-                    half = len(part) // 2
-                    parts += [part[half:], part[:half]]
-            except Cancelled as error:
-                self._give_up({ticket.document for ticket in part}, error)  # nobody, unless the engine stopped by itself
 
-    async def _run(self, tickets: tuple[Ticket, ...]) -> None:
-        """Compute these tickets in the engine's thread and hand out the answers."""
-        stop, windows = Stop(), [ticket.window for ticket in tickets]
-        digests = [self._waiting[ticket.document].digest for ticket in tickets]
-        self._running = _Running(tickets=tickets, stop=stop, started=self._clock())
-        loop = asyncio.get_running_loop()
-        try:
-            outputs = await loop.run_in_executor(self._thread, compute, self._engine, windows, digests, stop)
-        finally:
-            stop.set()  # if it was this loop that ended, the engine is not to go on
-            seconds = self.busy_seconds
-            self._running = None
-            self._figures.busy(seconds)
-            for document in {ticket.document for ticket in tickets} & self._waiting.keys():
-                self._waiting[document].compute_seconds += seconds
-        slots, tokens = sum(ticket.slots for ticket in tickets), sum(len(ticket.window) for ticket in tickets)
-        self._speed.add(slots=slots, tokens=tokens, seconds=seconds)
-        if self._budget.add(slots=slots, seconds=seconds):
-            logger.info("batches of %s hold up to %d token slots now", self._engine.device, self._budget.slots)
-        self._figures.batch(tickets, seconds, tokens_per_second=self._speed.tokens_per_second)
-        for ticket, output in zip(tickets, outputs, strict=True):
-            self._deliver(ticket, output)
-
-    def _deliver(self, ticket: Ticket, output: object) -> None:
-        """Keep one window's answer, and settle its document if it was the last."""
-        waiting = self._waiting.get(ticket.document)
-        if waiting is None:
-            return
-        if isinstance(output, EngineFailed):
-            self._figures.failure("not_finite")
-            self._give_up({ticket.document}, output)
-            return
-        waiting.computed[ticket.number] = output
-        if len(waiting.computed) == waiting.windows:
-            computed = Computed(
-                windows=tuple(waiting.computed[number] for number in range(waiting.windows)),
-                queue_seconds=max(0.0, self._clock() - waiting.admitted - waiting.compute_seconds),
-                compute_seconds=waiting.compute_seconds,
-            )
-            self._settle(ticket.document, computed)
+def _names(stations: Sequence[Station]) -> Iterator[str]:
+    """The devices' names for the metrics; where several engines are on one device, with a number each: `cpu:0`, `cpu:1`."""
+    devices = Counter(station.engine.device for station in stations)
+    seen: Counter[str] = Counter()
+    for station in stations:
+        device = station.engine.device
+        yield device if devices[device] == 1 else f"{device}:{seen[device]}"
+        seen[device] += 1

@@ -3,7 +3,8 @@
 Budgets are the rungs of a ladder that doubles from one full window. A batch that fills a rung measures it. While enough work
 waits, the rungs next to the chosen one are tried too, a few batches each, and again after a while, because machines change; a
 second one above if the first still gains, so that many small gains are not missed.
-A rung whose batch failed is left, with all above it: it may have been too large for the device's memory.
+A rung above the chosen one whose batch failed is left, with all above it: it may have been too large for the device. One that
+did not fit in the device's memory is left whether chosen or not; the lowest, one full window, always stays.
 """
 
 from __future__ import annotations
@@ -102,6 +103,11 @@ class Budget:
             return False
         self._rungs = [rung for rung in self._rungs if rung.slots < slots]
         return True
+
+    def shrink(self, *, below: int) -> None:
+        """Learn that the device has no memory for a batch of so many slots."""
+        self._rungs = [rung for rung in self._rungs if rung.slots < below] or self._rungs[:1]
+        self._chosen = min(self._chosen, len(self._rungs) - 1)
 
     def _to_try(self) -> Iterator[_Rung]:
         """The chosen rung's neighbours, the more promising first."""

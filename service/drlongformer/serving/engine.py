@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ import onnxruntime as ort
 from drlongformer.bundle import Bundle, GraphSpec, Precision, Target
 from drlongformer.errors import BundleError, Cancelled, DeviceUnavailable, EngineFailed
 from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, blocks_of, pack, unpack
+from drlongformer.serving.failures import failure_of
 from drlongformer.types import HIDDEN, FloatArray, IntArray, WindowInput, WindowOutput
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Engine(Protocol):
         ...
 
     def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
-        """Compute a batch. Raises EngineFailed, and Cancelled when `stop` ended it."""
+        """Compute a batch. Raises EngineFailed in one of its kinds, and Cancelled when `stop` ended it."""
         ...
 
 
@@ -92,7 +93,7 @@ def compute(
     except (EngineFailed, Cancelled):
         raise
     except Exception as error:
-        raise EngineFailed(f"{type(error).__name__} on a batch of {len(windows)} windows") from error
+        raise failure_of(error)(f"{type(error).__name__} on a batch of {len(windows)} windows") from error
 
 
 def _digested(output: WindowOutput, digest: Digest | None) -> object:
@@ -140,7 +141,8 @@ class GraphEngine:
                 raise Cancelled("the batch was stopped: nobody waits for it") from error
             told = str(error)  # our logs write no exception's message; this one names nodes and shapes, no text
             logger.exception("%s failed on %d windows in %d slots: %s", self.provider, len(batch.shares), batch.slots, told)
-            raise EngineFailed(f"the engine failed on a batch of {len(batch.shares)} windows, {batch.slots} slots") from error
+            failure = failure_of(error)
+            raise failure(f"the engine failed on a batch of {len(batch.shares)} windows, {batch.slots} slots") from error
         return EngineOutput(rows=dict(zip(self.heads, rows, strict=True)), segment_sums=sums)
 
     def warm_up(self) -> float:
@@ -199,6 +201,21 @@ def parse_device(device: str) -> tuple[Target, int]:
     raise DeviceUnavailable(f"{device!r} is no device; known are cpu, cuda and cuda:N")
 
 
+def parse_devices(devices: str) -> tuple[str, ...]:
+    """`cuda:0,1` and `cuda:0,cuda:1` are ("cuda:0", "cuda:1"), `cpu,cpu` is two engines on one CPU.
+
+    Raises DeviceUnavailable for what is not a device, a card named twice, and CPU and CUDA together, whose answers differ.
+    """
+    named = devices.split(",")
+    named = [f"cuda:{each}" if place and each.isdecimal() else each for place, each in enumerate(named)]
+    parsed = [parse_device(each) for each in named]
+    if len({target for target, _ in parsed}) > 1:
+        raise DeviceUnavailable(f"{devices!r} mixes CPU and CUDA, whose answers differ in the last digits; name one kind")
+    if parsed[0][0] == "cuda" and len(set(parsed)) < len(parsed):
+        raise DeviceUnavailable(f"{devices!r} names a card twice")
+    return tuple(named)
+
+
 def available_cpus() -> int:
     """CPUs this process may use; the machine may have more."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -238,7 +255,7 @@ class FakeEngine:
     """An engine without a model: a window's answers are a fixed function of its own ids, whatever is packed beside it.
 
     delay_seconds: how long each batch takes. fail_on: a token id that breaks every batch it is in. hang: never finish, until
-    stopped. batches: what was run, in order.
+    stopped. failures: how the coming batches end, in order; None, and all after the last, are computed. batches: what was run.
     """
 
     device = "cpu"
@@ -253,12 +270,14 @@ class FakeEngine:
         delay_seconds: float = 0.0,
         fail_on: int | None = None,
         hang: bool = False,
+        failures: Iterable[EngineFailed | None] = (),
     ) -> None:
         self.widths: Mapping[str, int] = {HIDDEN: 8} | dict(widths)
         self.block = block
         self.delay_seconds = delay_seconds
         self.fail_on = fail_on
         self.hang = hang
+        self._failures = iter(failures)
         self.batches: list[PackedBatch] = []
 
     @property
@@ -272,6 +291,8 @@ class FakeEngine:
         stop = stop or Stop()
         if stop.wait(None if self.hang else self.delay_seconds):
             raise Cancelled("the batch was stopped: nobody waits for it")
+        if (failure := next(self._failures, None)) is not None:
+            raise failure
         if self.fail_on is not None and (batch.input_ids == self.fail_on).any():
             raise EngineFailed(f"told to fail on id {self.fail_on}")
         outputs = {head: _signal(batch, width, salt) for salt, (head, width) in enumerate(self.widths.items())}

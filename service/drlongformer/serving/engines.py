@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from drlongformer.bundle import Bundle
 from drlongformer.errors import DeviceUnavailable
-from drlongformer.serving.engine import GraphEngine, OnnxEngine, parse_device
+from drlongformer.serving.engine import GraphEngine, OnnxEngine, available_cpus, parse_device, parse_devices
 from drlongformer.settings import Models as ChosenModels
 
 EngineName = Literal["onnxruntime", "openvino"]
@@ -16,7 +16,10 @@ Products = Literal["fp32", "bf16"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """What was asked for: an engine, a device, CPU threads (0: every core), and what products are computed in."""
+    """What was asked for: an engine, a device, CPU threads (0: every core), and what products are computed in.
+
+    device: or several, joined by commas; each gets an engine. threads: of each engine; 0 divides the cores among them.
+    """
 
     engine: EngineName = "onnxruntime"
     device: str = "cpu"
@@ -27,6 +30,13 @@ class Compute:
     def of(cls, chosen: ChosenModels) -> Compute:
         """What the settings ask for."""
         return cls(engine=chosen.engine, device=chosen.device, threads=chosen.threads, precision=chosen.precision)
+
+
+def open_engines(bundle: Bundle, compute: Compute) -> tuple[GraphEngine, ...]:
+    """An engine for each device that is named. Raises as `open_engine` does."""
+    devices = parse_devices(compute.device)
+    threads = compute.threads or max(1, available_cpus() // len(devices))
+    return tuple(open_engine(bundle, replace(compute, device=device, threads=threads)) for device in devices)
 
 
 def open_engine(bundle: Bundle, compute: Compute) -> GraphEngine:

@@ -1,4 +1,4 @@
-"""What one batcher tells the metrics: its batches, its queue, its engine, and who left."""
+"""What one batcher tells the metrics: its batches, its queue, its engines, and who left."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from drlongformer.serving.requests import PRIORITIES
 
 
 class Figures:
-    """The figures of one batcher, whose engine is on `device`; several may share the metrics."""
+    """The figures of one batcher and all its engines, each known by its `device`; several batchers may share the metrics."""
 
-    def __init__(self, metrics: Metrics, *, device: str) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._device = device
-        self._shapes_run: set[int] = set()
+        self._shapes_run: set[tuple[str, int]] = set()
         self._backlog = {priority: Backlog() for priority in PRIORITIES}
 
-    def batch(self, tickets: Sequence[Ticket], seconds: float, *, tokens_per_second: float) -> None:
-        """A batch that was computed; tokens_per_second: the speed of late, this batch included."""
+    def batch(self, tickets: Sequence[Ticket], seconds: float, *, device: str, tokens_per_second: float) -> None:
+        """A batch that was computed; tokens_per_second: an engine's speed of late, this batch included."""
         slots = sum(ticket.slots for ticket in tickets)
         tokens = sum(len(ticket.window) for ticket in tickets)
         metrics = self._metrics
@@ -30,8 +29,8 @@ class Figures:
         metrics.token_slots_total.inc(slots)
         metrics.padding_slots_total.inc(slots - tokens)
         metrics.engine_tokens_per_second.set(tokens_per_second)
-        if slots not in self._shapes_run:
-            self._shapes_run.add(slots)
+        if (device, slots) not in self._shapes_run:
+            self._shapes_run.add((device, slots))
             metrics.cold_shapes_total.inc()
 
     def queue(self, queue: TicketQueue) -> None:
@@ -41,9 +40,9 @@ class Figures:
             self._metrics.queue_tokens.labels(priority=priority).inc(now.tokens - before.tokens)
             self._metrics.queue_documents.labels(priority=priority).inc(now.documents - before.documents)
 
-    def busy(self, seconds: float) -> None:
-        """Time that the engine computed, whatever came of it."""
-        self._metrics.engine_busy_seconds_total.labels(device=self._device).inc(seconds)
+    def busy(self, seconds: float, *, device: str) -> None:
+        """Time that an engine computed, whatever came of it."""
+        self._metrics.engine_busy_seconds_total.labels(device=device).inc(seconds)
 
     def failure(self, reason: str) -> None:
         """A batch, or a window of one, that the engine could not compute."""

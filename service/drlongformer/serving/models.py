@@ -1,4 +1,4 @@
-"""The models that are served: each bundle with its tokenizer, its engine and its batcher, found by name or by task."""
+"""The models that are served: each bundle with its tokenizer, its engines and its batcher, found by name or by task."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from drlongformer.packing import blocks_of
 from drlongformer.serving.batcher import Batcher
 from drlongformer.serving.budget import Budget
 from drlongformer.serving.engine import Engine, parse_device
-from drlongformer.serving.engines import Compute, open_engine
+from drlongformer.serving.engines import Compute, open_engines
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.requests import ModelIdentity
+from drlongformer.serving.runner import Station
 from drlongformer.settings import SettingsError
 from drlongformer.text.tokenizer import Tokenizer
 from drlongformer.text.windows import SPECIALS
@@ -34,12 +35,6 @@ MOST_WINDOWS_PER_BATCH: Mapping[str, int] = {"cpu": 2, "cuda": 64}
 ANSWERING: Mapping[Task, tuple[Task, ...]] = {"similarity": ("similarity", "embed")}
 """The tasks that can answer another, the best first: texts whose embeddings lie close are similar."""
 
-HANG_FACTOR = 20.0
-"""A batch that takes so many times what was predicted hangs ..."""
-
-LEAST_HANG_SECONDS = 30.0
-"""... but not before this: a first batch of a shape, or a machine that is busy otherwise, may take long."""
-
 
 @dataclass(slots=True)
 class Uses:
@@ -51,13 +46,26 @@ class Uses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """One bundle at work; a request that began with it ends with it, whatever version is served by then."""
+    """One bundle at work; a request that began with it ends with it, whatever version is served by then.
+
+    engines: one for each device, alike in all but the device.
+    """
 
     bundle: Bundle
     tokenizer: Tokenizer
-    engine: Engine
+    engines: tuple[Engine, ...]
     batcher: Batcher
     uses: Uses = field(default_factory=Uses)
+
+    @property
+    def engine(self) -> Engine:
+        """The first engine; what is asked of it holds for all."""
+        return self.engines[0]
+
+    @property
+    def device(self) -> str:
+        """The devices as they are asked for: `cpu`, or `cuda:0,cuda:1`."""
+        return ",".join(engine.device for engine in self.engines)
 
     @property
     def identity(self) -> ModelIdentity:
@@ -70,8 +78,15 @@ class ServedModel:
     @property
     def info(self) -> tuple[str, ...]:
         """The labels of `model_info`, in its order."""
-        identity, engine = self.identity, self.engine
-        return (identity.name, str(identity.version), identity.precision, engine.device, engine.provider, identity.sha256)
+        identity = self.identity
+        return (
+            identity.name,
+            str(identity.version),
+            identity.precision,
+            self.device,
+            self.engine.provider,
+            identity.sha256,
+        )
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -164,10 +179,9 @@ class Models:
         self._served = Models(served, defaults=self._defaults)._served
 
     def require_alive(self) -> None:
-        """Raise EngineFailed if an engine hangs or a batching loop has ended by itself."""
+        """Raise DeviceLost if a device is lost, EngineFailed if an engine hangs or a batching loop has ended by itself."""
         for model in self:
-            longest = max(LEAST_HANG_SECONDS, HANG_FACTOR * model.batcher.expected_seconds)
-            model.batcher.require_alive(longest_batch_seconds=longest)
+            model.batcher.require_alive()
 
     @staticmethod
     def _names(models: Iterator[ServedModel] | Sequence[ServedModel] | Models) -> list[str]:
@@ -184,47 +198,47 @@ def load(
 ) -> ServedModel:
     """Verify, load and warm up the bundle of a folder. Raises BundleError, DeviceUnavailable and SettingsError."""
     bundle = bundles.load(folder)
-    engine = open_engine(bundle, compute or Compute())
+    engines = open_engines(bundle, compute or Compute())
     return serve(
         bundle,
-        engine,
+        *engines,
         metrics=metrics,
         max_batch_tokens=max_batch_tokens,
         max_queue_tokens=max_queue_tokens,
-        seconds_per_slot=engine.warm_up(),
+        seconds_per_slot=max(engine.warm_up() for engine in engines),
     )
 
 
 def serve(
     bundle: Bundle,
-    engine: Engine,
-    *,
+    *engines: Engine,
     metrics: Metrics,
     max_batch_tokens: int | None = None,
     max_queue_tokens: int = 1_000_000,
     seconds_per_slot: float = 0.0,
 ) -> ServedModel:
-    """Put a bundle to work on an engine. Raises BundleError, and SettingsError for a budget that cannot work."""
+    """Put a bundle to work on its engines. Raises BundleError, and SettingsError for a budget that cannot work."""
     manifest = bundle.manifest
     if manifest.window_overlap >= manifest.max_tokens - SPECIALS:
         raise BundleError(f"windows of {manifest.max_tokens} tokens cannot overlap by {manifest.window_overlap}")
-    budget = _budget(bundle, engine, max_batch_tokens, max_queue_tokens)
+    stations = [
+        Station(engine=engine, budget=_budget(bundle, engine, max_batch_tokens, max_queue_tokens)) for engine in engines
+    ]
     model = ServedModel(
         bundle=bundle,
         tokenizer=Tokenizer.from_file(bundle.folder / manifest.tokenizer.file, spec=manifest.tokenizer),
-        engine=engine,
+        engines=engines,
         batcher=Batcher(
-            engine,
+            stations,
             metrics=metrics,
-            budget=budget,
             max_queue_tokens=max_queue_tokens,
             seconds_per_slot=seconds_per_slot,
         ),
     )
     identity = model.identity
     metrics.model_info.labels(*model.info).set(1)
-    said = (identity.name, identity.version, engine.device, engine.provider)
-    logger.info("serving %s:%d on %s (%s), %d token slots a batch", *said, budget.slots)
+    said = (identity.name, identity.version, model.device, model.engine.provider)
+    logger.info("serving %s:%d on %s (%s), %d token slots a batch", *said, stations[0].budget.slots)
     return model
 
 

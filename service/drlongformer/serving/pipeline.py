@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from drlongformer.errors import Cancelled, DeadlineExceeded, DrLongformerError, InputError, Overloaded
 from drlongformer.serving import cosine, pair_readers, readers, steps
-from drlongformer.serving.batcher import Outcome
 from drlongformer.serving.engine import available_cpus
+from drlongformer.serving.ledger import Outcome
 from drlongformer.serving.metrics import Metrics, reason
 from drlongformer.serving.models import ANSWERING, Models, ServedModel
 from drlongformer.serving.reading import Limits, Reader, Reading, Steps, check_items

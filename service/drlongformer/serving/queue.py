@@ -289,8 +289,12 @@ class TicketQueue:
             self._count += 1
         return True
 
-    def take(self, *, max_slots: int, max_values: int, now: float) -> Taken:
-        """Remove the next batch: the ticket whose turn it is, whatever its size, and those that fit beside it."""
+    def take(self, *, max_slots: int, max_values: int, now: float, turn_slots: int | None = None) -> Taken:
+        """Remove the next batch: the ticket whose turn it is, whatever its size, and those that fit beside it.
+
+        turn_slots: what a turn of deficit round-robin is worth, by default this batch; the same for batches of any size.
+        """
+        turn = turn_slots or max_slots
         expired = self.drop([document for _, document in self._deadlines[: bisect_right(self._deadlines, now, key=_when)]])
         room = Room(slots=max_slots, values=max_values)
         lines: dict[Priority, _Line] = {}
@@ -298,8 +302,8 @@ class TicketQueue:
         while (ticket := self._next(lines, room)) is not None:
             if not room.is_gap:
                 lane = self._lanes[ticket.terms.priority]
-                lane.charge(ticket.slots / max_slots)
-                lane.callers[ticket.terms.caller].charge(ticket.slots / max_slots)
+                lane.charge(ticket.slots / turn)
+                lane.callers[ticket.terms.caller].charge(ticket.slots / turn)
             room.fill(ticket.slots, ticket.values)
             lines[ticket.terms.priority].leave(ticket)
             self._forget(ticket)

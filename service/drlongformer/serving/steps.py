@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from drlongformer.errors import DrLongformerError, EngineFailed, InputError
-from drlongformer.serving.batcher import Computed, Outcome
+from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics, length_class, reason
 from drlongformer.serving.models import ServedModel
 from drlongformer.serving.reading import Reader, Reading, Steps
