@@ -6,6 +6,7 @@ import pytest
 
 from drlongformer.errors import TrainingError
 from drlongformer.training import catalogue, paper
+from drlongformer.training.lessons import ClassSource, SpanSource
 from drlongformer.training.mini import mini
 
 
@@ -20,6 +21,12 @@ def test_the_shipped_recipe_reads_only_sets_that_may_be_shipped() -> None:
     assert recipe.policies == ("train", "train-nc")
     assert recipe.architecture.max_tokens == 4096
     assert max(recipe.batches.window_tokens) == 4096
+
+
+def test_heads_of_the_embedded_model_for_entities_and_classes_learn_capitals() -> None:
+    taught = [source for source in mini().finetuning.sources if isinstance(source, ClassSource | SpanSource)]
+    assert [source.augmentations for source in taught] == [("case",)] * 4
+    assert mini().revision == 3
 
 
 def test_an_unknown_recipe_is_told() -> None:

@@ -1,22 +1,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from drlongformer.errors import TrainingError
 from drlongformer.training import finetune, sources
-from drlongformer.training.dataset import Special
+from drlongformer.training.dataset import Batch, Special
 from drlongformer.training.drawing import Mixture, Reading, crop, turn
+from drlongformer.training.lessons import ClassSource, SpanSource
 from tests.training import served, tiny
 
 HEADS = ("mlm", "atc", "temporal", "clinical", "similarity", "choice")
 
 
-def mixture(folder: Path, *, max_tokens: int = 62) -> Mixture:
+def mixture(folder: Path, *, max_tokens: int = 62, augmentations: tuple[str, ...] = ()) -> Mixture:
     data, recipe = tiny.opened(folder), tiny.recipe().finetuning
+    classes, spans, *others = recipe.sources
+    assert isinstance(classes, ClassSource)
+    assert isinstance(spans, SpanSource)
+    rewritten = (replace(classes, augmentations=augmentations), replace(spans, augmentations=augmentations))
+    recipe = replace(recipe, sources=(*rewritten, *others))
     heads = finetune.heads_of(recipe, data)
     tokenizer = served.tokenizer()
     reading = Reading(
@@ -75,6 +83,39 @@ def test_heads_carry_the_labels_of_their_training_splits(tmp_path: Path) -> None
 def test_a_document_with_spans_that_exceeds_the_window_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="exceeds the window of 20"):
         mixture(tmp_path, max_tokens=20)
+
+
+def windows(batch: Batch) -> list[tuple[str, frozenset[str]]]:
+    """The text of each window of a batch, and the heads it is asked by."""
+    known, packed = tokenizers.Tokenizer.from_str(served.tokenizer_json()), batch.packed
+    slots = packed.input_ids.reshape(-1)
+    starts = (packed.first_block * 4).tolist()
+    ids = [slots[start : start + length] for start, length in zip(starts, packed.document_length.tolist(), strict=True)]
+    return [(known.decode(one), frozenset(share.rows)) for one, share in zip(ids, packed.shares, strict=True)]
+
+
+def test_about_half_of_the_windows_for_entities_and_classes_are_in_capitals(tmp_path: Path) -> None:
+    batches = mixture(tmp_path, max_tokens=200, augmentations=("case",))
+    shown = [window for step in range(60) for window in windows(batches[step])]
+    for head in ("atc", "temporal"):
+        capitals = [text == text.upper() for text, heads in shown if head in heads]
+        assert np.mean(capitals) == pytest.approx(0.5, abs=0.15)
+    assert not any(text == text.upper() for text, heads in shown if not heads & {"atc", "temporal"})
+    for batch in map(batches.__getitem__, range(4)):  # in capitals or not, the mentions are the same
+        assert Counter(batch.wanted["temporal"].tolist())[1] == 1
+        assert Counter(batch.wanted["temporal"].tolist())[3] == 3
+
+
+def test_a_rewriting_that_no_window_holds_is_not_read(tmp_path: Path) -> None:
+    batches = mixture(tmp_path, augmentations=("case",))
+    shown = [window for step in range(20) for window in windows(batches[step])]
+    assert not any(text == text.upper() for text, heads in shown if "temporal" in heads)
+    assert any(text == text.upper() for text, heads in shown if "atc" in heads)
+
+
+def test_an_augmentation_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no augmentation 'noise'; there are accents, case, wrap"):
+        mixture(tmp_path, augmentations=("noise",))
 
 
 def test_every_document_takes_its_turn_once_an_epoch() -> None:

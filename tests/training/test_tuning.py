@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import tokenizers
 import torch
 
 from drlongformer.errors import TrainingError
 from drlongformer.training import checkpoints, trained
 from drlongformer.training.experiments import Annotated
-from drlongformer.training.records.record import Record
+from drlongformer.training.records.record import Record, TextRecord
 from drlongformer.training.subject import Subject
-from drlongformer.training.tuning import TaskData, fit
+from drlongformer.training.tuning import TaskData, fit, planned, variants_of
+from drlongformer.training.units import Units
 from drlongformer.training.wanted_heads import HeadRequest
 from tests.training import notes
 from tests.training.notes import QUICK
@@ -26,6 +29,7 @@ def data(request: HeadRequest, records: tuple[Record, ...]) -> TaskData:
 
 
 NER = data(HeadRequest(task="ner", name="ner"), notes.cases(4))
+STARTS = {"as it is": "Fièvre", "accents": "Fievre", "case": "FIÈVRE"}
 TOPIC = data(HeadRequest(task="classify", name="topic"), notes.topics(1))
 
 
@@ -121,6 +125,20 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint_to_the_same_weights_and_l
     assert [json.loads(line)["step"] for line in logs[0]] == [json.loads(line)["step"] for line in logs[1]]
     one, other = (trained.load(fitted.folder)[0].state_dict() for fitted in (straight, resumed))
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def test_a_share_of_the_training_texts_is_in_capitals_without_accents_or_wrapped(tmp_path: Path) -> None:
+    notes_of = tuple(TextRecord(id=f"{n}", text=f"Fièvre {n}, cœur lent.", labels=("AB"[n % 2],)) for n in range(60))
+    settings = replace(QUICK, augmentations=("accents", "case", "wrap"))
+    setup = planned(notes.base(tmp_path / "base"), [data(TOPIC.request, notes_of)], settings, keep_heads=False)
+    units = Units(documents=variants_of(setup, settings.augmentations), heads=("topic",), block=4, room=256, seed=0)
+    known = tokenizers.Tokenizer.from_buffer(setup.tokenizer_json)
+    shown = [known.decode(one.ids) for epoch in range(8) for micro in units.epoch(epoch) for (one,) in micro]
+    share = {name: np.mean([text.strip().startswith(start) for text in shown]) for name, start in STARTS.items()}
+    assert len(shown) == 480
+    assert share["as it is"] == pytest.approx(2 / 3, abs=0.07)  # wrapping leaves so short a line as it is
+    assert share["accents"] == pytest.approx(1 / 6, abs=0.05)
+    assert share["case"] == pytest.approx(1 / 6, abs=0.05)
 
 
 def test_recomputed_layers_give_the_same_weights(tmp_path: Path) -> None:

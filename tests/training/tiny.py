@@ -113,6 +113,7 @@ def recipe() -> Recipe:
     few = OptimisationRecipe(learning_rate=1e-2, steps=4, warmup_steps=2, log_steps=2, held_out_steps=2)
     return Recipe(
         name="tiny",
+        revision=1,
         seed=3,
         description="A model for tests.",
         licence="made up",

@@ -93,10 +93,11 @@ class DataFolder:
         """Texts of the sets, one after the other; those of the `labelled` set carry their class."""
         for name in names:
             for record in self.records(name, split):
-                yield RawDocument(text=record["text"], label=_only(record["labels"]) if name == labelled else None)
+                yield RawDocument(text=record["text"], label=only(record["labels"]) if name == labelled else None)
 
 
-def _only(labels: Sequence[str]) -> str:
+def only(labels: Sequence[str]) -> str:
+    """The one class of a text; raises TrainingError where it has none or several."""
     if len(labels) != 1:
         raise TrainingError(f"{len(labels)} labels on a text where one class was expected")
     return labels[0]

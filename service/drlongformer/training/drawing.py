@@ -13,10 +13,14 @@ import numpy as np
 
 from drlongformer.text.tokenizer import Tokenizer
 from drlongformer.training.dataset import SPECIALS, Batch, Example, Special, Targets, collate, mask_tokens
+from drlongformer.training.records.augment import rewriting
 from drlongformer.types import IntArray
 
 FROM_THE_START = 0.85
 """Share of the windows that begin with their text."""
+
+REWRITTEN = 0.5
+"""Share of the documents that are rewritten, where there are augmentations."""
 
 
 class Draws(Protocol):
@@ -57,10 +61,11 @@ class Reading:
 
 
 class Texts:
-    """Documents by number, tokenised when first drawn: a short run does not wait for what it never reads."""
+    """Documents by number, rewritten and tokenised when first drawn: a short run does not wait for what it never reads."""
 
-    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer) -> None:
+    def __init__(self, texts: Sequence[str], tokenizer: Tokenizer, *, augmentation: str | None = None) -> None:
         self._texts, self._tokenizer = texts, tokenizer
+        self._rewrite = None if augmentation is None else rewriting(augmentation)
         self._ids: dict[int, IntArray] = {}
 
     def __len__(self) -> int:
@@ -68,7 +73,8 @@ class Texts:
 
     def __getitem__(self, document: int) -> IntArray:
         if document not in self._ids:
-            (encoded,) = self._tokenizer.encode_batch([self._texts[document]])
+            text = self._texts[document]
+            (encoded,) = self._tokenizer.encode_batch([text if self._rewrite is None else self._rewrite(text).text])
             self._ids[document] = encoded.ids
         return self._ids[document]
 
@@ -78,6 +84,12 @@ def turn(step: int, size: int, count: int, random: Callable[[int], np.random.Gen
     places = range(step * count, (step + 1) * count)
     orders = {epoch: random(epoch).permutation(size) for epoch in {place // size for place in places}}
     return [int(orders[place // size][place % size]) for place in places]
+
+
+def drawn_variant(variants: int, random: np.random.Generator) -> int:
+    """The number of a document's variant: 0, as it is, or one of its rewritings, each as likely."""
+    rewritten = random.random() < REWRITTEN
+    return int(random.integers(1, variants)) if rewritten and variants > 1 else 0
 
 
 def crop(ids: IntArray, window_tokens: Sequence[int], random: np.random.Generator) -> IntArray:

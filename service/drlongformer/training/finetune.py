@@ -125,6 +125,7 @@ def run(recipe: Recipe, *, pretrained: Path, folder: DataFolder, output: Path, r
         seed=recipe.seed,
         folder=output,
         save=lambda place: trained.save(place, model, heads, tokenizer.content, spec=spec),
+        identity={"recipe": f"{recipe.name}, revision {recipe.revision}"},
     )
     if resume:
         trainer.resume()

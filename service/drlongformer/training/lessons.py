@@ -17,6 +17,7 @@ class ClassSource:
     body: field of `meta` whose first entry is where a text's body begins, behind what all texts share; half of the windows
     are of the body alone.
     masked_chance: how often a window is also masked and asked for the masked words, so that fill-mask is not forgotten.
+    augmentations: of `records/augment.py`; half of the windows are rewritten by one of them.
     """
 
     head: str
@@ -27,6 +28,7 @@ class ClassSource:
     pairs: int
     window_tokens: tuple[int, ...]
     masked_chance: float
+    augmentations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +42,15 @@ class SpanAnnotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanSource:
-    """Documents with spans, `documents` of them a step; one text annotated in several sets teaches all their heads at once."""
+    """Documents with spans, `documents` of them a step; one text annotated in several sets teaches all their heads at once.
+
+    augmentations: of `records/augment.py`; half of the documents are rewritten by one of them, unless a window is too short
+    for what comes of it.
+    """
 
     annotations: tuple[SpanAnnotation, ...]
     documents: int
+    augmentations: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

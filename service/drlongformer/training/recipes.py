@@ -176,9 +176,13 @@ class EvaluationRecipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One model from raw text to heads."""
+    """One model from raw text to heads.
+
+    revision: counts what was changed under one name, so that the provenance of a model tells which recipe made it.
+    """
 
     name: str
+    revision: int
     seed: int
     architecture: LongformerConfig
     tokenizer: TokenizerRecipe

@@ -6,18 +6,31 @@ All heads of a step share one pass of the encoder. Sources whose windows hold tw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import compress
 
 import numpy as np
 
 from drlongformer.errors import TrainingError
 from drlongformer.training import recipes
-from drlongformer.training.corpus import DataFolder
+from drlongformer.training.corpus import DataFolder, only
 from drlongformer.training.dataset import SPECIALS, Example, with_specials
-from drlongformer.training.drawing import Draws, Mixture, Reading, Texts, also_masked, crop, places_in_tree, turn
+from drlongformer.training.drawing import (
+    Draws,
+    Mixture,
+    Reading,
+    Texts,
+    also_masked,
+    crop,
+    drawn_variant,
+    places_in_tree,
+    turn,
+)
 from drlongformer.training.lessons import ChoiceSource, ClassSource, KinSource, PairSource, RawSource, SpanSource
 from drlongformer.training.pairing import Choices, KinPairs, Pairs
+from drlongformer.training.records.augment import augmented
+from drlongformer.training.records.record import SpanRecord
 from drlongformer.training.spans import spans_of, tags
+from drlongformer.types import Encoded
 
 
 class Classes:
@@ -27,25 +40,33 @@ class Classes:
         records = list(folder.records(recipe.set, "train"))
         number = {label: place for place, label in enumerate(labels)}
         self._recipe, self._reading, self._tag = recipe, reading, tag
-        self._ids = Texts([record["text"] for record in records], reading.tokenizer)
+        wholes = [record["text"] for record in records]
         bodies = [record["text"][max(0, record["meta"][recipe.body][0]) :] for record in records]
-        self._bodies = Texts(bodies, reading.tokenizer)
-        self._classes = [number[_only(record["labels"])] for record in records]
+        self._variants = [
+            tuple(Texts(texts, reading.tokenizer, augmentation=name) for texts in (wholes, bodies))
+            for name in (None, *recipe.augmentations)
+        ]
+        self._classes = [number[only(record["labels"])] for record in records]
         self._kinship = places_in_tree([record["meta"][recipe.code] for record in records], recipe.levels)  # [D, levels + 1]
 
     def draw(self, step: int) -> list[Example]:
         """Pairs, one after the other."""
-        random = self._reading.random(self._tag, 0, step)
-        firsts = turn(step, len(self._ids), self._recipe.pairs, lambda epoch: self._reading.random(self._tag, 1, epoch))
-        return [self._example(document, random) for first in firsts for document in (first, self._partner(first, random))]
+        random, rewriting = self._reading.random(self._tag, 0, step), self._reading.random(self._tag, 2, step)
+        firsts = turn(step, len(self._classes), self._recipe.pairs, lambda epoch: self._reading.random(self._tag, 1, epoch))
+        return [
+            self._example(document, drawn_variant(len(self._variants), rewriting), random)
+            for first in firsts
+            for document in (first, self._partner(first, random))
+        ]
 
     def _partner(self, document: int, random: np.random.Generator) -> int:
         depth = int(random.integers(self._kinship.shape[1] + 1))
         kin = (self._kinship[:, :depth] == self._kinship[document, :depth]).all(axis=1)
         return int(random.choice(np.flatnonzero(kin)))
 
-    def _example(self, document: int, random: np.random.Generator) -> Example:
-        texts = self._bodies if random.random() < 0.5 else self._ids
+    def _example(self, document: int, variant: int, random: np.random.Generator) -> Example:
+        wholes, bodies = self._variants[variant]
+        texts = bodies if random.random() < 0.5 else wholes
         ids = with_specials(crop(texts[document], self._recipe.window_tokens, random), self._reading.special)
         slots = {self._recipe.head: np.zeros(1, dtype=np.int64)}
         wanted = {self._recipe.head: np.array([self._classes[document]])}
@@ -60,26 +81,36 @@ class Spans:
     def __init__(
         self, recipe: SpanSource, folder: DataFolder, labels: Mapping[str, Sequence[str]], reading: Reading, tag: int
     ) -> None:
-        self._recipe, self._reading, self._tag = recipe, reading, tag
-        by_text: dict[str, dict[str, dict[str, Any]]] = {}
+        self._recipe, self._labels, self._reading, self._tag = recipe, labels, reading, tag
+        by_text: dict[str, dict[str, SpanRecord]] = {}
         for annotation in recipe.annotations:
             for record in folder.records(annotation.set, annotation.split):
-                by_text.setdefault(record["text"], {})[annotation.head] = record
-        encoded = reading.tokenizer.encode_batch(list(by_text))
-        self._examples: list[Example] = []
-        for one, records in zip(encoded, by_text.values(), strict=True):
-            if len(one) + SPECIALS > reading.max_tokens:
-                raise TrainingError(f"a document of {len(one)} tokens exceeds the window of {reading.max_tokens}")
-            slots = 1 + np.arange(len(one))
-            wanted = {head: tags(one, spans_of(record), labels[head]) for head, record in records.items()}
-            self._examples.append(
-                Example(ids=with_specials(one.ids, reading.special), slots=dict.fromkeys(wanted, slots), wanted=wanted)
-            )
+                read = SpanRecord.of(id=str(record["id"]), text=record["text"], spans=spans_of(record))
+                by_text.setdefault(read.text, {})[annotation.head] = read
+        self._documents = [self._variants(records) for records in by_text.values()]
 
     def draw(self, step: int) -> list[Example]:
         """Whole documents."""
-        size, count = len(self._examples), self._recipe.documents
-        return [self._examples[i] for i in turn(step, size, count, lambda epoch: self._reading.random(self._tag, epoch))]
+        size, count = len(self._documents), self._recipe.documents
+        places = turn(step, size, count, lambda epoch: self._reading.random(self._tag, epoch))
+        random = self._reading.random(self._tag, 1, step)
+        drawn = [self._documents[place] for place in places]
+        return [variants[drawn_variant(len(variants), random)] for variants in drawn]
+
+    def _variants(self, records: Mapping[str, SpanRecord]) -> list[Example]:
+        """A document as it is, then as each augmentation has it; raises TrainingError where it exceeds a window as it is."""
+        versions = [records]
+        versions += [{head: augmented(one, (name,)) for head, one in records.items()} for name in self._recipe.augmentations]
+        encoded = self._reading.tokenizer.encode_batch([next(iter(version.values())).text for version in versions])
+        if len(encoded[0]) + SPECIALS > self._reading.max_tokens:
+            raise TrainingError(f"a document of {len(encoded[0])} tokens exceeds the window of {self._reading.max_tokens}")
+        fitting = [len(one) + SPECIALS <= self._reading.max_tokens for one in encoded]
+        return [self._example(*both) for both in compress(zip(encoded, versions, strict=True), fitting)]
+
+    def _example(self, encoded: Encoded, records: Mapping[str, SpanRecord]) -> Example:
+        wanted = {head: tags(encoded, record.spans, self._labels[head]) for head, record in records.items()}
+        slots = dict.fromkeys(wanted, 1 + np.arange(len(encoded)))
+        return Example(ids=with_specials(encoded.ids, self._reading.special), slots=slots, wanted=wanted)
 
 
 class Raw:
@@ -99,12 +130,6 @@ class Raw:
         ids = with_specials(crop(self._ids[document], self._recipe.window_tokens, random), self._reading.special)
         alone = np.full(self._depth, -1 - document)  # negative: shares no level with any class's place
         return also_masked(ids, self._reading, random, slots={}, wanted={}, kinship=alone)
-
-
-def _only(labels: Sequence[str]) -> str:
-    if len(labels) != 1:
-        raise TrainingError(f"{len(labels)} labels on a text where one class was expected")
-    return labels[0]
 
 
 def build(

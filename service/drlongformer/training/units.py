@@ -18,11 +18,9 @@ import numpy as np
 from drlongformer.errors import TrainingError
 from drlongformer.packing import blocks_of
 from drlongformer.training.dataset import Batch, collate
+from drlongformer.training.drawing import drawn_variant
 from drlongformer.training.pieces import Piece
 from drlongformer.training.plan import fill
-
-REWRITTEN = 0.5
-"""Share of the documents of an epoch that are rewritten, where there are augmentations."""
 
 Variants = tuple[tuple[Piece, ...], ...]
 """A document's pieces as it is, then as each augmentation has it."""
@@ -84,15 +82,9 @@ class Units:
         return self._epochs[number]
 
     def _planned(self, random: np.random.Generator) -> list[list[Piece]]:
-        pieces = [piece for variants in self.documents for piece in variants[_variant(len(variants), random)]]
+        pieces = [piece for variants in self.documents for piece in variants[drawn_variant(len(variants), random)]]
         order = random.permutation(len(pieces))
         blocks = np.array([slots_of(pieces[place], self.block) // self.block for place in order], dtype=np.int64)
         bins = fill(blocks, self.room // self.block)
         bins = random.permutation(bins.max() + 1)[bins]  # the first ones filled are the fullest: in a new order, all look alike
         return [[pieces[place] for place in order[bins == one]] for one in range(int(bins.max()) + 1)]
-
-
-def _variant(variants: int, random: np.random.Generator) -> int:
-    """As it is, or one of the others, each as likely."""
-    rewritten = random.random() < REWRITTEN
-    return int(random.integers(1, variants)) if rewritten and variants > 1 else 0

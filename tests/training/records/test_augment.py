@@ -22,6 +22,9 @@ WORDY = st.lists(
 ).map(" ".join)
 """Words, some longer than a narrow line, figures, accents apart, ends of lines."""
 
+GROWING = "ßﬁﬃŉǰΐﬀİŒ"
+"""Letters of which most are longer in capitals."""
+
 
 def narrow(text: str) -> Rewritten:
     return wrap(text, width=9)
@@ -118,6 +121,22 @@ def test_every_span_covers_what_became_of_its_text(record: SpanRecord, name: str
                 assert found.endswith(accents(old.lstrip("\u0301")).text)  # the letter takes its accent's place
             case _:
                 assert found == accents(old).text
+
+
+@given(before=st.text(GROWING + "aé 1\n"), mention=st.text(GROWING + "eœ\u0301", max_size=6), after=st.text("Aà, " + GROWING))
+@pytest.mark.parametrize("names", [("case",), ("accents", "case"), ("case", "accents"), ("case", "wrap")])
+def test_a_span_stays_exact_where_capitals_are_longer(names: tuple[str, ...], before: str, mention: str, after: str) -> None:
+    mention = f"ß{mention}ﬁ"
+    text = f"{before}{mention}{after}"
+    start = len(before)
+    record = SpanRecord(id="1", text=text, spans=(Span(start=start, end=start + len(mention), label="X"),))
+    found = augmented(record, names)
+    (moved,) = found.spans
+    covered = found.text[moved.start : moved.end]
+    alone = augmented(TextRecord(id="1", text=mention, labels=()), names).text
+    assert re.sub(r"-\n", "", covered) == re.sub(r"-\n", "", alone)
+    assert len(covered) > len(mention)
+    assert (covered[:2], covered[-2:]) == ("SS", "FI")
 
 
 @given(record=span_records(texts=WORDY), names=st.lists(st.sampled_from(sorted(AUGMENTATIONS)), max_size=3))

@@ -105,12 +105,17 @@ def _cut(text: str, start: int, end: int, margin: int) -> int | None:
 AUGMENTATIONS: Mapping[str, Callable[[str], Rewritten]] = {"accents": accents, "case": case, "wrap": wrap}
 
 
+def rewriting(name: str) -> Callable[[str], Rewritten]:
+    """The augmentation of that name; raises TrainingError where none has it."""
+    if name not in AUGMENTATIONS:
+        raise TrainingError(f"no augmentation {name!r}; there are {', '.join(AUGMENTATIONS)}")
+    return AUGMENTATIONS[name]
+
+
 def augmented(record: R, names: Iterable[str]) -> R:
     """The record rewritten by each augmentation in turn; raises TrainingError for a name that is none."""
     for name in names:
-        if name not in AUGMENTATIONS:
-            raise TrainingError(f"no augmentation {name!r}; there are {', '.join(AUGMENTATIONS)}")
-        record = rewritten(record, AUGMENTATIONS[name])
+        record = rewritten(record, rewriting(name))
     return record
 
 
