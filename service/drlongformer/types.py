@@ -9,9 +9,9 @@ Shapes: T tokens of a document or window, R rows of one head, S segments, C hidd
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,48 @@ TASKS: tuple[Task, ...] = ("embed", "ner", "classify", "fill-mask", "similarity"
 
 HIDDEN = "hidden"
 """The built-in head of every encoder: the last hidden state itself (identity), `[R, C]`."""
+
+
+A = TypeVar("A")
+
+MADE_TOGETHER: Final = 500
+
+
+class Made(Sequence[A]):
+    """A long sequence whose elements are made whenever they are asked for, some hundred at a time.
+
+    Hundreds of thousands of objects at once would be walked by Python's collector again and again, for a tenth of a second in
+    which nothing else runs; `make(start, stop)` gives a few of them from what arrays hold.
+    """
+
+    __slots__ = ("_count", "_make")
+
+    def __init__(self, count: int, make: Callable[[int, int], Sequence[A]]) -> None:
+        self._count = count
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> A: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[A]: ...
+    def __getitem__(self, place: int | slice) -> A | Sequence[A]:
+        found = range(self._count)[place]
+        if isinstance(found, int):
+            return self._make(found, found + 1)[0]
+        return tuple(self[each] for each in found)
+
+    def __iter__(self) -> Iterator[A]:
+        for start in range(0, self._count, MADE_TOGETHER):
+            yield from self._make(start, min(start + MADE_TOGETHER, self._count))
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Made | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
 
 
 Location = tuple[str | int, ...]

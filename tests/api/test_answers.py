@@ -15,13 +15,14 @@ import pytest
 
 from drlongformer.api import answers, results
 from drlongformer.api.answers import SLICE
-from drlongformer.api.pieces import SEND_BYTES, make
+from drlongformer.api.pieces import SEND_BYTES, joined
 from drlongformer.api.requests import EmbedRequest, FillMaskRequest, NerRequest, TokenizeRequest
 from drlongformer.api.schemas import read
 from drlongformer.errors import EmptyText
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.models import Models
 from drlongformer.serving.pipeline import Pipeline
+from drlongformer.serving.reading import finished
 from drlongformer.serving.requests import (
     Answer,
     DocumentResult,
@@ -32,6 +33,7 @@ from drlongformer.serving.requests import (
     Timings,
     TokenSpan,
 )
+from drlongformer.serving.turns import Turns
 from drlongformer.tasks.fill_mask import MaskPredictions, Prediction
 from drlongformer.tasks.ner import Entity
 from drlongformer.types import Document
@@ -118,11 +120,13 @@ async def test_the_event_loop_goes_on_while_an_answer_is_made() -> None:
         assert go_on.wait(10)
         yield b"]"
 
-    making = asyncio.create_task(make(pieces()))
+    turns = Turns(1)
+    making = asyncio.create_task(turns.run(joined(pieces())))
     await asyncio.wait_for(begun.wait(), 10)  # the loop turns although the answer is not complete
     assert not making.done()
     go_on.set()
     assert await making == [b"[]"]
+    turns.close()
 
 
 class Held(tuple[TokenSpan, ...]):  # noqa: SLOT001 - a tuple's subclass cannot have slots of its own
@@ -140,7 +144,7 @@ class Held(tuple[TokenSpan, ...]):  # noqa: SLOT001 - a tuple's subclass cannot 
 class Telling(Pipeline):
     """A pipeline whose tokens are given."""
 
-    def __init__(self, models: Models, metrics: Metrics, told: Answer[tuple[TokenSpan, ...]]) -> None:
+    def __init__(self, models: Models, metrics: Metrics, told: Answer[Sequence[TokenSpan]]) -> None:
         super().__init__(models, metrics)
         self._told = told
 
@@ -148,7 +152,7 @@ class Telling(Pipeline):
         self,
         documents: Sequence[Document],  # noqa: ARG002 - the answer is given
         options: RequestOptions,  # noqa: ARG002
-    ) -> Answer[tuple[TokenSpan, ...]]:
+    ) -> Answer[Sequence[TokenSpan]]:
         return self._told
 
 
@@ -167,8 +171,8 @@ async def test_the_service_is_alive_while_a_large_answer_is_made(tmp_path: Path)
     assert body["results"][0]["count"] == len(body["results"][0]["tokens"]) == MANY
 
 
-async def test_pieces_are_joined_up_to_a_bound_and_in_order() -> None:
-    made = await make(b"%09d" % number for number in range(50_000))
+def test_pieces_are_joined_up_to_a_bound_and_in_order() -> None:
+    made = finished(joined(b"%09d" % number for number in range(50_000)))
     assert b"".join(made) == b"".join(b"%09d" % number for number in range(50_000))
     assert {len(piece) for piece in made[:-1]} <= set(range(SEND_BYTES, SEND_BYTES + 9))
     assert len(made) > 5

@@ -13,7 +13,7 @@ from drlongformer.settings import Limits, Server, Settings
 from tests.api.serving import Running, running, until_closed, wait_until
 from tests.api.test_server import Service
 
-LIMIT = 200_000
+LIMIT = 1_500_000
 SETTINGS = Settings(
     server=Server(drain_seconds=0.0, stop_seconds=1, idle_seconds=1),
     limits=Limits(max_body_bytes=LIMIT, header_seconds=2, body_seconds=2),

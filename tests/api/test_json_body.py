@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drlongformer.api.json_body import MAX_DEPTH, MAX_VALUES, parse
+from drlongformer.api.json_body import MAX_DEPTH, MAX_DIGITS, parse
+from drlongformer.api.json_strings import LONG_BYTES, MAX_OUTSIDE_BYTES, MAX_VALUES, PIECE_BYTES, REST_BYTES
 from drlongformer.errors import BodyTooLarge, InputError, InvalidRequest, MalformedBody
 
 CANARY = "Canari"
@@ -43,11 +44,11 @@ REFUSED: dict[str, bytes] = {
     "two values": b"1 2",
     "unending string of quotes": b'"' + b'\\"' * 1_000_000,
     "unending string of backslashes": b'"' + b"\\" * 999_999,
-    "long number": b"[1." + b"5" * 1_000_000 + b"e999]",
 }
 
 
 AGAINST_OUR_RULES: dict[str, bytes] = {
+    "long fraction": b"[1." + b"5" * 1_000_000 + b"e999]",
     "huge integer": b'{"top_k": ' + b"9" * 5000 + b"}",
     "deep list": b"[" * 2000 + b"]" * 2000,
     "endless list": b"[" * 90_000,
@@ -79,6 +80,75 @@ def test_json_that_breaks_a_rule_is_not_called_malformed(name: str) -> None:
 def test_more_values_than_are_read_are_told_as_a_size(name: str) -> None:
     with pytest.raises(BodyTooLarge, match=f"more than {MAX_VALUES} JSON values, the limit"):
         parse(TOO_LARGE[name])
+
+
+@pytest.mark.parametrize("body", [b" " * MAX_OUTSIDE_BYTES + b"1", b"1" * (MAX_OUTSIDE_BYTES + 1), b'["a" ' + b" " * 2_000_000])
+def test_what_stands_outside_of_strings_is_bounded(body: bytes) -> None:
+    with pytest.raises(BodyTooLarge, match=f"outside of strings, the limit is {MAX_OUTSIDE_BYTES}"):
+        parse(body)
+
+
+def test_the_digits_of_a_number_are_bounded_exactly() -> None:
+    assert parse(b"9" * MAX_DIGITS) == 10**MAX_DIGITS - 1
+    for number in (b"9" * (MAX_DIGITS + 1), b"0." + b"1" * (MAX_DIGITS - 1)):
+        with pytest.raises(InvalidRequest, match=f"a number of {MAX_DIGITS + 1} characters, the limit is {MAX_DIGITS}"):
+            parse(number)
+
+
+LONG_UNITS = ("a", "é", "\N{GRINNING FACE}", "\u202f\n", '\\"', "\\", "\\\\ud83d", "a\x7f", "\ud83d\ude00", "l'œdème ")
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+@pytest.mark.parametrize("unit", LONG_UNITS)
+def test_long_strings_are_read_as_json_reads_them_wherever_they_are_cut(unit: str, escaped: bool) -> None:
+    unit = unit.encode("utf-16", "surrogatepass").decode("utf-16")  # two halves of a letter as one
+    length = len(json.dumps(unit, ensure_ascii=escaped).encode()) - 2
+    text = unit * (PIECE_BYTES // length + 2)
+    for before in range(12):
+        moved = "b" * before + text
+        assert parse(json.dumps(moved, ensure_ascii=escaped).encode()) == moved
+    value = [text, {text: [text]}, text[:LONG_BYTES], text[: LONG_BYTES - 3]]
+    assert parse(json.dumps(value, ensure_ascii=escaped).encode()) == value
+
+
+def test_many_short_strings_are_read_however_long_the_body() -> None:
+    value = [{"text": f"Toux, jour {number} " * 60, f"nom {number}": number} for number in range(REST_BYTES // 300)]
+    body = json.dumps(value, ensure_ascii=False).encode()
+    assert len(body) > 3 * REST_BYTES
+    assert parse(body) == value
+
+
+def test_names_that_were_lifted_are_still_told_when_they_stand_twice() -> None:
+    long = "n" * (LONG_BYTES + 1)
+    with pytest.raises(InvalidRequest, match="names one of them twice"):
+        parse(f'{{"{long}": 1, "{long}": 2}}'.encode())
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        (b"\xff", "not UTF-8 at byte {byte}$"),
+        (b"\\q", "line 2, column {column}: Invalid"),
+        (b"\\u12", "line 2, column {inside}: Invalid"),
+        (b"\\u12G4", "line 2, column {inside}: Invalid"),
+        (b"\x01", "line 2, column {column}: Invalid control character"),
+        (b'" x "', "line 2, column {after}: Expecting ',' delimiter"),
+    ],
+)
+@pytest.mark.parametrize("far", [10, LONG_BYTES, PIECE_BYTES - 3, 3 * PIECE_BYTES])
+def test_what_is_wrong_in_a_long_string_is_told_by_its_place_in_the_body(broken: bytes, told: str, far: int) -> None:
+    start = b'{"x": "' + "é".encode() * LONG_BYTES + b'",\n"\xc3\xa9": "' + "é".encode() * far
+    column = len(start.decode().split("\n")[1]) + 1
+    told = told.format(byte=len(start), column=column, inside=column + 1, after=column + 2)
+    with pytest.raises(MalformedBody, match=told):
+        parse(start + broken + b'z", "b": "' + b"b" * far + b'"}')
+
+
+@pytest.mark.parametrize("half", ["\\ud83d", "\\ude00", "\\ude00\\ud83d", "\\ud83d\\ud83d\\ude00", "\\ud83d\\\\ude00"])
+def test_half_a_letter_is_refused_wherever_a_long_string_is_cut(half: str) -> None:
+    for before in (10, LONG_BYTES, *range(PIECE_BYTES - 18, PIECE_BYTES + 2)):
+        with pytest.raises(MalformedBody, match="a lone surrogate"):
+            parse(f'["{"b" * before}{half}{"b" * 20}"]'.encode())
 
 
 @pytest.mark.parametrize("name", REFUSED)

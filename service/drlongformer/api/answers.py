@@ -12,7 +12,7 @@ answer in one go would hold it, and with it every other request, for seconds.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final, TypeVar
@@ -138,10 +138,10 @@ def fill_mask(request: FillMaskRequest, answer: Answer[tuple[MaskPredictions, ..
     return _whole(FillMaskResult, answer, own, instance)
 
 
-def tokenize(request: TokenizeRequest, answer: Answer[tuple[TokenSpan, ...]], instance: str) -> Iterator[bytes]:
+def tokenize(request: TokenizeRequest, answer: Answer[Sequence[TokenSpan]], instance: str) -> Iterator[bytes]:
     """Tokens with their places."""
 
-    def own(index: int, found: tuple[TokenSpan, ...]) -> _Told:
+    def own(index: int, found: Sequence[TokenSpan]) -> _Told:
         place = _places(request, request.inputs[index].text)
         tokens = (TokenBody(id=each.id, token=each.token, start=place(each.start), end=place(each.end)) for each in found)
         return _Told(short={"count": len(found)}, name="tokens", parts=tokens)

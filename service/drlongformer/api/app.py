@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import sys
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
@@ -21,6 +22,7 @@ from starlette.exceptions import HTTPException
 from drlongformer import __version__, bundle, logs
 from drlongformer.api import lag, watchdog
 from drlongformer.api.audit import AuditLog
+from drlongformer.api.compat.surfaces import surface_routes
 from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
 from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.exchange import Exchange, account_refused
@@ -45,6 +47,8 @@ logger = logs.get("app")
 
 OPENAPI = "/openapi.json"
 
+SWITCH_SECONDS: Final = 0.001
+
 _DEFAULTS = "--default (DRLONGFORMER_MODELS__DEFAULTS)"
 
 
@@ -59,13 +63,22 @@ def run(settings: Settings) -> None:
             lifecycle=service.lifecycle,
             drain_seconds=settings.server.drain_seconds,
         )
-        # All that is built by now lives as long as the process. Walking it in every collection would hold up the event loop for
-        # tens of milliseconds, several times while one large answer is made.
-        gc.collect()
-        gc.freeze()
+        settle()
         host, port = bound.getsockname()[:2]
         logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         server.run(sockets=[bound])
+
+
+def settle() -> None:
+    """Have the interpreter serve the event loop first, once everything is built.
+
+    What lives as long as the process is not walked in every collection, which would take tens of milliseconds, several times
+    while one large answer is made. Threads that read and write give the interpreter up after a millisecond in place of five:
+    the loop asks for it again after every wait for the network.
+    """
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def build(settings: Settings) -> Service:
@@ -151,6 +164,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(task_routes(service))
     app.include_router(reading_routes(service))
+    app.include_router(surface_routes(service))
     app.add_api_route("/docs", partial(_docs, app), methods=["GET", "HEAD"], include_in_schema=False)
     app.add_middleware(BodyGate, limits=service.settings.limits)
     if service.access is not None:

@@ -29,8 +29,9 @@ _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(:[0-9]*)?", re.IGNORECASE)
 
 FREE_CHUNKS: Final = 1024
-CHUNK_BYTES: Final = 128
-"""A body may come in `FREE_CHUNKS`, and one more for each so many bytes: to read a chunk costs as much as to read a KB."""
+CHUNK_BYTES: Final = 1024
+"""A body may come in `FREE_CHUNKS`, and one more for each so many bytes: to read a chunk costs as much as to read a KB, and all
+that one read of the socket brings is taken in one go."""
 MAX_TOLD_DIGITS: Final = 30
 
 _SENTENCES: Final = (

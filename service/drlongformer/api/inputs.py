@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from drlongformer.api.json_body import MAX_DEPTH, MAX_VALUES
+from drlongformer.api.json_body import MAX_DEPTH
+from drlongformer.api.json_strings import MAX_VALUES
 
 OWN: Final = "drlongformer"
 """The type of errors whose message is already ours."""

@@ -3,14 +3,14 @@
     event loop          thread                                      event loop
     pipeline answers -> piece, piece, piece, ... until complete  -> start (length known) -> piece -> piece -> ... -> end
 
-The interpreter is shared: a thread gives it up between pieces, and after a few milliseconds inside of one. Pieces are sent one
-by one, each when the connection has room for it, so a slow reader does not make the server copy what it already holds.
+The interpreter is shared: a thread gives it up between pieces, and after a millisecond inside of one. The threads are those
+that read texts (`Pipeline.beside`), so that however many large answers are made, few threads want it at the same time. Pieces
+are sent one by one, each when the connection has room for it, so a slow reader does not make the server copy what it holds.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
 from starlette.responses import Response
@@ -20,19 +20,17 @@ SEND_BYTES: Final = 64 * 1024
 """Pieces are joined until they are as long as this: many short writes cost more than they spare."""
 
 
-async def make(pieces: Iterator[bytes]) -> list[bytes]:
-    """All pieces, made outside of the event loop's thread; an error in one is raised before anything is sent."""
-    return await asyncio.to_thread(list, _joined(pieces))
-
-
-def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def joined(pieces: Iterator[bytes]) -> Generator[None, None, list[bytes]]:
+    """All pieces, as steps of a job; an error in one is raised before anything is sent."""
+    made: list[bytes] = []
     held = bytearray()
     for piece in pieces:
         held += piece
         if len(held) >= SEND_BYTES:
-            yield bytes(held)
+            made.append(bytes(held))
             held.clear()
-    yield bytes(held)
+        yield
+    return [*made, bytes(held)]
 
 
 class PiecewiseResponse(Response):

@@ -99,7 +99,7 @@ class Pipeline:
         """Words for each mask of each document."""
         return await self._answer(documents, "fill-mask", options.common, lambda m: readers.fill_mask(m, options, self._limits))
 
-    async def tokenize(self, documents: Sequence[Document], options: RequestOptions) -> Answer[tuple[TokenSpan, ...]]:
+    async def tokenize(self, documents: Sequence[Document], options: RequestOptions) -> Answer[Sequence[TokenSpan]]:
         """The tokens of each document."""
         return await self._answer(documents, None, options, lambda m: readers.tokenize(m, options, self._limits))
 
@@ -123,6 +123,13 @@ class Pipeline:
             texts = cosine.distinct(pairs)
             embedded = await self._tell(texts, request, embedder)
             return self._end(cosine.joined(embedded, texts, pairs), request)
+
+    async def beside(self, job: Steps[X], *, since: float | None = None) -> X:
+        """Work through a job that is no document's in the same threads: more of them would only fight for the interpreter.
+
+        since: when its request came (monotonic).
+        """
+        return await self._turns.run(job, since=since)
 
     async def _answer(
         self,
@@ -177,7 +184,7 @@ class Pipeline:
         left = None if request.deadline is None else request.deadline - time.monotonic()
         try:
             async with asyncio.timeout(left):
-                return await self._turns.run(job)
+                return await self._turns.run(job, since=request.started)
         except TimeoutError:
             self._metrics.deadline_exceeded_total.labels(stage=stage).inc(documents)
             raise DeadlineExceeded("the deadline passed before every document was answered") from None

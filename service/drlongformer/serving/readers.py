@@ -38,7 +38,7 @@ from drlongformer.tasks import ner as ner_task
 from drlongformer.tasks.classify import LabelScore
 from drlongformer.tasks.fill_mask import BestWords, MaskPredictions
 from drlongformer.text.windows import kept_tokens
-from drlongformer.types import HIDDEN, Document, WindowOutput
+from drlongformer.types import HIDDEN, Document, Made, WindowOutput
 
 
 def embed(model: ServedModel, options: EmbedOptions, limits: Limits) -> Reader[Document, Embedding]:
@@ -158,21 +158,25 @@ def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> R
     return Reader(check=check, read=read)
 
 
-def tokenize(model: ServedModel, options: RequestOptions, limits: Limits) -> Reader[Document, tuple[TokenSpan, ...]]:
+def tokenize(model: ServedModel, options: RequestOptions, limits: Limits) -> Reader[Document, Sequence[TokenSpan]]:
     """Read documents into tokens, without the model."""
 
-    def read(document: Document) -> Steps[Reading[tuple[TokenSpan, ...]]]:
+    def read(document: Document) -> Steps[Reading[Sequence[TokenSpan]]]:
         encoded = yield from encode(model, document, limits)
         windows = plan_windows(model, document, encoded, options, limits)
         items = windows[-1].keep_stop - windows[0].keep_start
         check_items(items, limits, whose=document.name)
 
-        def finish(_: Sequence[WindowOutput]) -> tuple[TokenSpan, ...]:
+        def finish(_: Sequence[WindowOutput]) -> Sequence[TokenSpan]:
             kept = kept_tokens(encoded, windows)
-            return tuple(
-                TokenSpan(id=token, token=model.tokenizer.token(token), start=start, end=end)
-                for token, (start, end) in zip(kept.ids.tolist(), kept.offsets.tolist(), strict=True)
-            )
+
+            def make(start: int, stop: int) -> list[TokenSpan]:
+                found = zip(kept.ids[start:stop].tolist(), kept.offsets[start:stop].tolist(), strict=True)
+                return [
+                    TokenSpan(id=id_, token=model.tokenizer.token(id_), start=begin, end=end) for id_, (begin, end) in found
+                ]
+
+            return Made(len(kept), make)
 
         return document_reading(encoded, windows, (), finish, items=items)
 

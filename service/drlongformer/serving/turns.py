@@ -43,9 +43,12 @@ class Turns:
         self._numbers = itertools.count()
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
 
-    async def run(self, job: Generator[Any, None, T]) -> T:
-        """What a job returns or raises; cancelling the caller ends it after the turn it is in."""
-        arrival, used = self._clock(), 0.0
+    async def run(self, job: Generator[Any, None, T], *, since: float | None = None) -> T:
+        """What a job returns or raises; cancelling the caller ends it after the turn it is in.
+
+        since: when its request came, on the clock, if that was before now; who came first goes first.
+        """
+        arrival, used = self._clock() if since is None else since, 0.0
         while True:
             await self._turn(arrival + OVERTAKING * used)
             started = self._clock()

@@ -19,7 +19,7 @@ from drlongformer.errors import MaskError
 from drlongformer.tasks.ask import Ask
 from drlongformer.text.tokenizer import Masked, Tokenizer
 from drlongformer.text.windows import LEADING, centre
-from drlongformer.types import FloatArray, IntArray, Window
+from drlongformer.types import FloatArray, IntArray, Made, Window
 
 MASKS_PER_PASS = 128
 
@@ -56,7 +56,7 @@ class MaskPredictions:
 
     start: int
     end: int
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
 
 
 def ask(
@@ -108,16 +108,19 @@ def best(logits: FloatArray, *, top_k: int, targets: IntArray | None = None) -> 
 def predict(best: BestWords, spans: Sequence[tuple[int, int]], *, tokenizer: Tokenizer) -> tuple[MaskPredictions, ...]:
     """The words of each mask of a pass as text; spans: where each mask stands in the document."""
     return tuple(
-        MaskPredictions(
-            start=start,
-            end=end,
-            predictions=tuple(
-                Prediction(token=tokenizer.decode_token(token_id), token_id=token_id, score=score)
-                for token_id, score in zip(ids.tolist(), scores.tolist(), strict=True)
-            ),
-        )
+        MaskPredictions(start=start, end=end, predictions=_words(ids, scores, tokenizer))
         for ids, scores, (start, end) in zip(best.ids, best.scores, spans, strict=True)
     )
+
+
+def _words(ids: IntArray, scores: NDArray[np.float64], tokenizer: Tokenizer) -> Sequence[Prediction]:
+    """The words of one mask."""
+
+    def make(start: int, stop: int) -> list[Prediction]:
+        found = zip(ids[start:stop].tolist(), scores[start:stop].tolist(), strict=True)
+        return [Prediction(token=tokenizer.decode_token(token_id), token_id=token_id, score=score) for token_id, score in found]
+
+    return Made(len(ids), make)
 
 
 def _ask(masked: Masked, window: Window, numbers: Sequence[int], output: str) -> Ask:
