@@ -4,7 +4,7 @@ Lengths are log-normal (mu 6.3, sigma 1.0, in tokens, clipped to 20..4096), one 
 `/tokenize` says how many tokens a word of the text costs; latencies are then grouped by the tokens that each answer reports.
 A closed loop: each of the clients sends its next document when the last is answered. Prints a table, and one JSON line last.
 
-    python loadtests/http_load.py --task embed --requests 200 --concurrency 8
+    python -m loadtests.http_load --task embed --requests 200 --concurrency 8
 """
 
 from __future__ import annotations
@@ -15,40 +15,18 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 
-MU, SIGMA, SHORTEST, LONGEST = 6.3, 1.0, 20, 4096
+from loadtests.documents import documents, lengths, ring, with_masks
+
 CLASSES = (("le512", 512), ("le1024", 1024), ("le2048", 2048), ("le4096", 4096), ("gt4096", math.inf))
 PERCENTILES = (50, 90, 95, 99, 100)
 TASKS = ("embed", "ner", "classify", "fill-mask", "tokenize")
-MASK_EVERY = 200
-"""In fill-mask, one word in this many is masked, and at least one."""
-
-SENTENCES = (
-    "Patient de {n} ans adressé pour {s} évoluant depuis {d} jours.",
-    "À l'examen, la tension artérielle est mesurée à {t} mmHg et l'auscultation cardiaque est régulière.",
-    "Dans ses antécédents, on note une {m} traitée par {p} à la dose de {g} mg par jour.",
-    "Le bilan biologique retrouve une hémoglobine à {h} g/dL, sans syndrome inflammatoire.",
-    "Le scanner thoraco-abdominal ne met pas en évidence de lésion suspecte.",
-    "Un traitement par {p} est débuté, avec une surveillance clinique et biologique hebdomadaire.",
-    "L'évolution est favorable : {s} régresse en {d} jours et le patient est apyrétique.",
-    "Aucune allergie médicamenteuse n'est connue, hormis une intolérance digestive à {p}.",
-    "La radiographie montre une image compatible avec une {m} débutante.",
-    "Le patient regagne son domicile après {d} jours d'hospitalisation, avec une ordonnance de {p}.",
-    "Une consultation de contrôle est prévue dans {d} semaines auprès du médecin traitant.",
-    "L'équipe propose de poursuivre {p} et de réévaluer la fonction rénale à {d} jours.",
-)
-FILLINGS = {
-    "s": ("une dyspnée d'effort", "une douleur thoracique", "une fièvre à 39 °C", "une asthénie marquée", "des céphalées"),
-    "m": ("pneumopathie", "hypertension artérielle", "insuffisance cardiaque", "bronchite chronique", "gonarthrose"),
-    "p": ("paracétamol", "amoxicilline", "furosémide", "ramipril", "metformine", "l'atorvastatine"),
-}
-NUMBERS = {"n": (18, 95), "d": (2, 21), "t": (95, 180), "g": (5, 1000), "h": (7, 17)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,35 +51,6 @@ class Row:
     answers: int
     tokens: int
     milliseconds: dict[str, float]
-
-
-def clinical_words(random: np.random.Generator) -> Iterator[str]:
-    """Words of invented clinical sentences, without end."""
-    while True:
-        sentence = SENTENCES[int(random.integers(len(SENTENCES)))]
-        numbers = {name: int(random.integers(*bounds)) for name, bounds in NUMBERS.items()}
-        words = {name: choices[int(random.integers(len(choices)))] for name, choices in FILLINGS.items()}
-        yield from sentence.format(**numbers, **words).split(" ")
-
-
-def lengths(count: int, random: np.random.Generator) -> list[int]:
-    """Lengths of `count` documents in tokens."""
-    return [int(length) for length in random.lognormal(MU, SIGMA, count).clip(SHORTEST, LONGEST)]
-
-
-def documents(words: Sequence[str], word_counts: Sequence[int], random: np.random.Generator) -> Iterator[str]:
-    """Runs of the given numbers of words, each from a random place of `words`, which is read as a ring."""
-    for count in word_counts:
-        start = int(random.integers(len(words)))
-        yield " ".join(words[(start + step) % len(words)] for step in range(count))
-
-
-def with_masks(text: str, mask: str) -> str:
-    """The text with a word in the middle of every run of `MASK_EVERY` words replaced by the mask."""
-    words = text.split(" ")
-    for start in range(0, len(words), MASK_EVERY):
-        words[(start + min(start + MASK_EVERY, len(words))) // 2] = mask
-    return " ".join(words)
 
 
 async def tokens_per_word(client: httpx.AsyncClient, words: Sequence[str]) -> float:
@@ -186,11 +135,7 @@ def report(outcomes: Sequence[Outcome], *, wall_seconds: float, settings: dict[s
 async def run(arguments: argparse.Namespace, transport: httpx.AsyncBaseTransport | None = None) -> str:
     """Make the documents, send them and report; `transport` stands in for the network in tests."""
     random = np.random.default_rng(arguments.seed)
-    if arguments.text_file is None:
-        endless = clinical_words(random)
-        words = [next(endless) for _ in range(20_000)]
-    else:
-        words = arguments.text_file.read_text(encoding="utf-8").split()
+    words = ring(random) if arguments.text_file is None else arguments.text_file.read_text(encoding="utf-8").split()
     limits = httpx.Limits(max_connections=arguments.concurrency)
     async with httpx.AsyncClient(
         base_url=arguments.url, timeout=arguments.timeout_seconds, limits=limits, transport=transport

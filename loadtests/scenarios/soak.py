@@ -1,0 +1,98 @@
+"""Hours at 80 % load: the slope of memory after the warm-up, and a positive control that must be flagged.
+
+The control is the same service with 4 KiB kept of every request (`loadtests/leaking.py`), for a tenth of the time, at least two
+minutes: a soak that would not see it says nothing about the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import sys
+from collections.abc import Sequence
+
+from loadtests.bench import Bench, Bodies, sender, speed_between
+from loadtests.exposition import Page, adds_up
+from loadtests.growth import Growth, Sample, growth
+from loadtests.openloop import closed_loop, drive, percentile, poisson, statuses
+from loadtests.report import Report, Target
+from loadtests.server import MIB, SERVE, Server, serving
+
+LEAKING = (sys.executable, "-m", "loadtests.leaking")
+LOAD = 0.8
+LIMIT_MIB_PER_HOUR = 1.0
+WARM_UP = 0.3
+"""Part of the time that is not looked at: arenas, caches and the batch budget settle."""
+SAMPLES = 400
+
+
+async def run(bench: Bench) -> Report:
+    """The service, then the control."""
+    report = Report(scenario="soak")
+    seconds = bench.long(3600, 12)
+    own = await _soak(bench, report, "the service", SERVE, seconds)
+    control = await _soak(bench, report, "control that leaks", LEAKING, max(seconds / 10, min(seconds, 120)))
+    report.hold(
+        "the service is not flagged",
+        not own.is_leak(LIMIT_MIB_PER_HOUR),
+        f"{own.mib_per_hour:.2f} MiB/h, rising {own.rising:.2f}",
+    )
+    report.hold(
+        "the control is flagged",
+        control.is_leak(LIMIT_MIB_PER_HOUR),
+        f"{control.mib_per_hour:.2f} MiB/h, rising {control.rising:.2f}",
+    )
+    report.targets.append(Target(what="MiB/h after warm-up", value=own.mib_per_hour, bound=LIMIT_MIB_PER_HOUR))
+    return report
+
+
+async def _soak(bench: Bench, report: Report, name: str, command: Sequence[str], seconds: float) -> Growth:
+    async with serving(store=bench.store, command=command, settings={"LOGS__LEVEL": "warning"}) as server:
+        client = server.client()
+        bodies, send = await Bodies.measured(client, bench.seed), sender(client)
+        mixed = bodies.of([60] * 200) if bench.short else bodies.mixed(1000)
+        probe = min(30.0, seconds / 4)
+        outcomes = await closed_loop(itertools.cycle(mixed), send, callers=8, seconds=probe)
+        rate = LOAD * speed_between(outcomes, probe / 4, probe).requests
+        count = math.ceil(rate * seconds)
+        plan = poisson(rate, list(itertools.islice(itertools.cycle(mixed), count)), bench.random)
+        watching = asyncio.create_task(_watch(server, seconds / SAMPLES))
+        outcomes = await drive(plan, send)
+        watching.cancel()
+        samples = await watching
+        report.laws += adds_up(Page(await client.page()), client.tally)
+        await client.close()
+    late = [sample for sample in samples if sample.seconds > WARM_UP * samples[-1].seconds]
+    found = growth(late)
+    report.figures[name] = {
+        "seconds": [round(each.seconds) for each in samples],
+        "mib": [round(each.mib, 2) for each in samples],
+    }
+    report.rows.append(
+        {
+            "run": name,
+            "minutes": seconds / 60,
+            "requests": len(outcomes),
+            "not answered": len(outcomes) - statuses(outcomes).get("200", 0),
+            "p50 ms": 1000 * percentile(outcomes, 50),
+            "p99 ms": 1000 * percentile(outcomes, 99),
+            "MiB after warm-up": late[0].mib,
+            "MiB at the end": late[-1].mib,
+            "MiB/h": found.mib_per_hour,
+            "rising": found.rising,
+        }
+    )
+    return found
+
+
+async def _watch(server: Server, every_seconds: float) -> list[Sample]:
+    """Memory, again and again, until cancelled."""
+    begin, samples = asyncio.get_running_loop().time(), list[Sample]()
+    try:
+        while True:
+            await asyncio.sleep(every_seconds)
+            seconds = asyncio.get_running_loop().time() - begin
+            samples.append(Sample(seconds=seconds, mib=server.resident_bytes / MIB))
+    except asyncio.CancelledError:
+        return samples
