@@ -96,3 +96,14 @@ def test_every_default_of_the_reference_is_read_back_as_itself(monkeypatch: pyte
             monkeypatch.setenv(line.variable, line.default)
     assert settings.load() == settings.Settings()
     assert settings.load().models.store == Path("model_store")
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu,cpu", "cuda", "cuda:3", "cuda:0,1", "cuda:0,cuda:11"])
+def test_a_device_or_several_can_be_asked_for(device: str) -> None:
+    assert settings.load({"models": {"device": device}}).models.device == device
+
+
+@pytest.mark.parametrize("device", ["", "cpu,", "cpu:1", "cpu,cuda", "cuda:", "cuda:0,", "cuda:0;1", "cuda,cuda"])
+def test_what_names_no_devices_is_refused(device: str) -> None:
+    with pytest.raises(SettingsError, match="must be cpu, cuda or cuda:0 to cuda:99, or several"):
+        settings.load({"models": {"device": device}})

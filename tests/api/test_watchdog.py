@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from drlongformer import bundle
 from drlongformer.api import watchdog
 from drlongformer.api.lifecycle import Lifecycle
-from drlongformer.errors import NotReady
+from drlongformer.errors import DeviceLost, EngineFailed, NotReady
 from drlongformer.serving.batcher import Batcher
 from drlongformer.serving.budget import Budget
 from drlongformer.serving.engine import FakeEngine
@@ -30,13 +31,13 @@ TEXT = [Document(index=0, text="Toux et fièvre.")]
 
 
 class Hanging:
-    """A service whose engine never answers, on a clock that is set by hand."""
+    """A service whose engine never answers unless it fails, on a clock that is set by hand."""
 
-    def __init__(self, store: Path, *, seconds_per_slot: float = 0.0) -> None:
+    def __init__(self, store: Path, *, seconds_per_slot: float = 0.0, failures: Sequence[EngineFailed] = ()) -> None:
         self.now = 0.0
         self.metrics = Metrics.create()
         self.lifecycle = Lifecycle(self.metrics)
-        self.engine = FakeEngine(WIDTHS, block=16, hang=True)
+        self.engine = FakeEngine(WIDTHS, block=16, hang=not failures, failures=failures)
         found = bundle.load(bundles.write(store))
         self.batcher = Batcher(
             [Station(engine=self.engine, budget=Budget.fixed(64))],
@@ -84,6 +85,20 @@ async def test_a_batching_loop_that_died_ends_the_process(tmp_path: Path) -> Non
     loop.cancel()
     await service.watch()
     assert service.codes == [70]
+
+
+async def test_a_lost_device_ends_the_process_with_a_code_of_its_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    service = Hanging(tmp_path, failures=[DeviceLost("told to be lost")])
+    asked = await service.begin()
+    with pytest.raises(DeviceLost):
+        await asked
+    with pytest.raises(NotReady):
+        await service.pipeline.embed(TEXT, EmbedOptions())
+    await service.watch()
+    assert service.codes == [watchdog.DEVICE_EXIT_CODE] == [71]
+    assert service.lifecycle.phase == "draining"
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert told == "told to be lost; the process ends with code 71"
 
 
 async def test_a_batch_hangs_when_it_takes_many_times_what_was_predicted(tmp_path: Path) -> None:

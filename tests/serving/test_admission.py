@@ -7,7 +7,7 @@ from hypothesis import assume, event, given, reject
 from hypothesis import strategies as st
 
 from drlongformer.errors import DeadlineExceeded, DocumentTooLong, Overloaded
-from drlongformer.serving.admission import SHORTEST_RETRY_SECONDS, Wish, require_room
+from drlongformer.serving.admission import SHORTEST_RETRY_SECONDS, Wish, require_room, seconds_until_done
 from drlongformer.serving.queue import TicketQueue
 from drlongformer.serving.speed import Speed
 from tests.serving.factories import BLOCK, tickets
@@ -90,6 +90,44 @@ def test_an_idle_engine_refuses_nobody_for_what_is_only_believed_of_its_speed() 
 def test_a_deadline_that_has_passed_is_refused() -> None:
     with pytest.raises(DeadlineExceeded, match=r"the deadline is in 0.0"):
         require_room(TicketQueue(max_slots=64), Wish(slots=BLOCK, patience_seconds=-1.0), busy_seconds=[0.0], speed=Speed())
+
+
+# Several engines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "busy_seconds", "done"),
+    [
+        (5.0, [9.0, 1.0, 2.0], 4.0),  # the example of the docstring
+        (5.0, [3.0], 8.0),
+        (0.0, [3.0, 1.0], 1.0),
+        (2.0, [3.0, 1.0], 3.0),
+        (4.0, [3.0, 1.0], 4.0),
+        (6.0, [0.0, 0.0, 0.0], 2.0),
+    ],
+)
+def test_engines_help_from_when_they_are_free(seconds: float, busy_seconds: list[float], done: float) -> None:
+    assert seconds_until_done(seconds, busy_seconds=busy_seconds) == done
+
+
+@given(seconds=st.integers(0, 1000).map(float), busy_seconds=st.lists(st.integers(0, 100).map(float), min_size=1, max_size=6))
+def test_by_then_exactly_that_work_is_done(seconds: float, busy_seconds: list[float]) -> None:
+    done = seconds_until_done(seconds, busy_seconds=busy_seconds)
+    assert sum(max(0.0, done - busy) for busy in busy_seconds) == pytest.approx(seconds)
+    event("some do not help" if done < max(busy_seconds) else "all help")
+
+
+def test_two_engines_are_done_with_what_waits_in_half_the_time() -> None:
+    with pytest.raises(Overloaded) as refused:
+        require_room(holding(3, of=4), Wish(slots=3 * BLOCK), busy_seconds=[4.0, 8.0], speed=measured())
+    assert refused.value.retry_after_seconds == (4 + 8 + 2 * BLOCK * SECONDS_PER_SLOT) / 2
+    wish = Wish(slots=2 * BLOCK, patience_seconds=BLOCK * SECONDS_PER_SLOT)
+    require_room(TicketQueue(max_slots=64), wish, busy_seconds=[0.0, 0.0], speed=measured())
+    with pytest.raises(DeadlineExceeded, match=r"8 token slots take at least 80.0 seconds"):
+        require_room(TicketQueue(max_slots=64), wish, busy_seconds=[0.0], speed=measured())
+    with pytest.raises(Overloaded, match=r"would miss its deadline in 40.0 seconds") as late:
+        require_room(TicketQueue(max_slots=64), wish, busy_seconds=[10.0, 2.0], speed=measured())
+    assert late.value.retry_after_seconds == 46.0 - 40.0
 
 
 class Backlogged:

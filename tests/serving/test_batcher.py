@@ -523,3 +523,31 @@ async def test_many_callers_that_come_leave_and_fail_are_each_settled_once() -> 
     never_ran = len(tasks) - len(ends)
     assert never_ran <= 3  # cancelled before their first step
     assert {"success", "EngineFailed", "Overloaded"} <= set(ends)
+
+
+async def test_after_a_thousand_callers_have_left_nothing_of_them_is_left() -> None:
+    """They leave while they wait, while they are computed and after they were answered; others stay and are answered."""
+    metrics, random = Metrics.create(), np.random.default_rng(0)
+    engine = fake(delay_seconds=0.001)
+    async with started(engine, metrics, batch=16 * BLOCK, queue=4000 * BLOCK) as work:
+
+        async def call(n: int) -> int:
+            return len(await work.submit([window(n % 9 + 1)] * (1 + n % 3), priority="bulk" if n % 2 else "interactive"))
+
+        leaving = [asyncio.create_task(call(n)) for n in range(1000)]
+        staying = [asyncio.create_task(call(n)) for n in range(50)]
+        for place in random.permutation(1000):
+            if place % 10 == 0:
+                await asyncio.sleep(0.001)
+            leaving[place].cancel()
+        await asyncio.wait(leaving)
+        assert [await task for task in staying] == [1 + n % 3 for n in range(50)]
+        left = sum(task.cancelled() for task in leaving)
+        at_stages = {stage: count(metrics, "cancelled_total", stage=stage) for stage in ("queue", "compute")}
+        assert sum(at_stages.values()) <= left <= sum(at_stages.values()) + 10  # some left before they had asked
+        assert min(at_stages.values()) > 0
+        assert not work._ledger
+        assert not work._queue
+        assert_idle(metrics)
+        computed = sum(len(batch.shares) for batch in engine.batches)
+        assert computed < 2000, "work that waited for those who left was skipped"

@@ -112,3 +112,23 @@ def test_a_fixed_budget_stays() -> None:
 def test_a_ladder_that_is_none_is_refused(ladder: list[int], start: int) -> None:
     with pytest.raises(ValueError, match="budgets rise"):
         Budget(ladder, start=start)
+
+
+def test_what_did_not_fit_in_memory_is_left_with_all_above_it_even_if_it_was_chosen() -> None:
+    budget = Budget([4, 8, 16, 32], start=16)
+    budget.shrink(below=16)
+    assert (budget.slots, budget.most) == (8, 8)
+    budget.shrink(below=16)
+    assert (budget.slots, budget.most) == (8, 8)
+
+
+def test_a_budget_that_is_small_enough_stays_when_memory_runs_short() -> None:
+    budget = Budget([4, 8, 16, 32], start=4)
+    budget.shrink(below=17)
+    assert (budget.slots, budget.most) == (4, 16)
+
+
+def test_the_smallest_budget_stays_whatever_does_not_fit() -> None:
+    budget = Budget([4, 8], start=8)
+    budget.shrink(below=3)
+    assert (budget.slots, budget.most) == (4, 4)
