@@ -47,6 +47,28 @@ def test_without_room_it_is_told_when_enough_will_have_been_computed(busy_second
     assert refused.value.retry_after_seconds == busy_seconds + BLOCK * SECONDS_PER_SLOT
 
 
+def test_a_request_that_can_never_come_in_is_told_what_to_do() -> None:
+    with pytest.raises(
+        DocumentTooLong, match=r"; it cannot be admitted, even later: send fewer or shorter documents at a time$"
+    ) as told:
+        require_room(TicketQueue(max_slots=2 * BLOCK), Wish(slots=3 * BLOCK), busy_seconds=[0.0], speed=measured())
+    assert told.value.location == ("inputs",)
+
+
+def test_one_slot_too_many_does_not_fit() -> None:
+    require_room(holding(3, of=4), Wish(slots=BLOCK), busy_seconds=[7.0], speed=measured())
+    with pytest.raises(Overloaded) as refused:
+        require_room(holding(3, of=4), Wish(slots=BLOCK + 1), busy_seconds=[7.0], speed=measured())
+    assert refused.value.retry_after_seconds == 7.0 + SECONDS_PER_SLOT
+
+
+def test_where_there_is_room_only_the_deadline_says_when_to_return() -> None:
+    wish = Wish(slots=BLOCK, patience_seconds=60.0)
+    with pytest.raises(Overloaded) as refused:
+        require_room(TicketQueue(max_slots=64), wish, busy_seconds=[50.0], speed=measured())
+    assert refused.value.retry_after_seconds == 50.0 + BLOCK * SECONDS_PER_SLOT - 60.0
+
+
 def test_a_limit_below_the_whole_queue_counts_instead() -> None:
     require_room(holding(2, of=4), Wish(slots=BLOCK, limit=3 * BLOCK), busy_seconds=[0.0], speed=measured())
     with pytest.raises(Overloaded, match="12 token slots wait, 4 more do not fit in 12") as refused:

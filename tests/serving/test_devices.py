@@ -78,9 +78,7 @@ async def test_windows_of_one_document_are_computed_beside_each_other_and_joined
     work = batcher(*stations)
     windows = [window(1, 2), window(3), window(4), window(5)]
     await work.start()
-    [together] = await work.submit_all([windows])
     outputs = await work.submit(windows)
-    [single] = await work.submit_all([windows[:1]])
     await work.stop()
     assert batches(*stations)[0][0] == batches(*stations)[1][0] == 2
     alone = FakeEngine({}, block=BLOCK)
@@ -89,8 +87,6 @@ async def test_windows_of_one_document_are_computed_beside_each_other_and_joined
     for output, expected in zip(outputs, await only.submit(windows), strict=True):
         np.testing.assert_array_equal(output.rows[HIDDEN], expected.rows[HIDDEN])
     await only.stop()
-    # Two engines at the same time are not twice the time: queue and compute add up to the wall's.
-    assert together.compute_seconds < 2 * 0.02 + single.compute_seconds  # type: ignore[union-attr]
 
 
 async def test_a_busy_engine_takes_nothing_and_the_idle_one_everything() -> None:

@@ -163,6 +163,45 @@ def fill(queue: TicketQueue, documents: int, **told: Any) -> None:
         assert queue.offer(tickets(next(KEYS), BLOCK, **told))
 
 
+def test_only_what_its_own_caller_has_in_its_lane_goes_before_a_ticket_for_certain() -> None:
+    queue = TicketQueue(max_slots=100 * BLOCK)
+    queue.offer(tickets(0, BLOCK, 2 * BLOCK, seconds_per_slot=1.0, caller="own"))
+    queue.offer(tickets(1, BLOCK, caller="other"))
+    queue.offer(tickets(2, BLOCK, caller="own", priority="bulk"))
+    [last] = tickets(3, BLOCK, arrival=9.0, seconds_per_slot=1.0, caller="own")
+    assert queue.slots_before(last) == BLOCK  # its rank is 9 + 2 * 4 seconds, that of the others' windows 8 and 24
+    [later] = tickets(4, BLOCK, arrival=100.0, caller="own")
+    assert queue.slots_before(later) == 3 * BLOCK
+    [stranger] = tickets(5, BLOCK, arrival=100.0, caller="stranger")
+    assert queue.slots_before(stranger) == 0
+
+
+def test_a_ticket_is_late_from_its_deadline_on() -> None:
+    [patient], [hasty] = tickets(0, BLOCK), tickets(1, BLOCK, deadline=5.0)
+    assert not patient.is_late(1e9)
+    assert [hasty.is_late(now) for now in (4.9, 5.0, 5.1)] == [False, True, True]
+
+
+def test_callers_who_have_gone_are_forgotten_when_a_new_round_begins() -> None:
+    queue = TicketQueue(max_slots=100 * BLOCK)
+    for document in range(51):
+        queue.offer(tickets(document, BLOCK, caller=f"caller {document % 50}"))
+        queue.take(max_slots=BLOCK, max_values=1000, now=0.0)
+    assert set(queue._lanes["interactive"].callers) == {"caller 0"}
+
+
+def test_a_turn_is_worth_the_same_in_batches_of_any_size() -> None:
+    queue = TicketQueue(max_slots=1000 * BLOCK)
+    for document in range(60):
+        queue.offer(tickets(document, BLOCK, caller="one" if document < 30 else "other"))
+    taken = [
+        ticket.terms.caller
+        for _ in range(5)
+        for ticket in queue.take(max_slots=2 * BLOCK, max_values=1000, now=0.0, turn_slots=4 * BLOCK).batch
+    ]
+    assert taken == ["one"] * 4 + ["other"] * 4 + ["one"] * 2
+
+
 def test_lanes_share_four_to_one() -> None:
     queue = TicketQueue(max_slots=EVERYTHING)
     fill(queue, 200, priority="bulk", arrival=0.0)

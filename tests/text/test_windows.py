@@ -80,6 +80,14 @@ def test_joining_undoes_planning(case: tuple[int, int, int]) -> None:
 def test_joining_refuses_rows_of_another_window() -> None:
     with pytest.raises(ValueError, match="2 rows for a window that keeps 3"):
         join([np.zeros((2, 1), dtype=np.float32)], plan(3, capacity=9, overlap=0))
+    with pytest.raises(ValueError, match="2 rows for a window that keeps 5"):
+        join([np.zeros((rows, 1), dtype=np.float32) for rows in (5, 2)], plan(10, capacity=6, overlap=2))
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_joining_refuses_fewer_or_more_parts_than_windows(parts: int) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        join([np.zeros((5, 1), dtype=np.float32)] * parts, plan(10, capacity=6, overlap=2))
 
 
 @pytest.mark.parametrize(("side", "start"), [("head", 0), ("tail", 4)])
@@ -124,3 +132,5 @@ def test_what_cannot_be_planned_is_refused(tokens: int, capacity: int, overlap: 
 def test_a_token_outside_the_windows_has_no_centre() -> None:
     with pytest.raises(ValueError, match="10 lies outside 0:10"):
         centre(plan(10, capacity=6, overlap=2), 10)
+    with pytest.raises(ValueError, match="-1 lies outside 0:14"):
+        centre(plan(14, capacity=6, overlap=2), -1)
