@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from drlongformer import __version__, bundle, logs
 from drlongformer.api import lag, watchdog
 from drlongformer.api.audit import AuditLog
+from drlongformer.api.compat.surfaces import surface_routes
 from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
 from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.exchange import Exchange, account_refused
@@ -163,6 +164,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.include_router(task_routes(service))
     app.include_router(reading_routes(service))
+    app.include_router(surface_routes(service))
     app.add_api_route("/docs", partial(_docs, app), methods=["GET", "HEAD"], include_in_schema=False)
     app.add_middleware(BodyGate, limits=service.settings.limits)
     if service.access is not None:

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drlongformer import logs
 from drlongformer.api.audit import AuditLog
+from drlongformer.api.compat.errors import respond
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import discard
-from drlongformer.api.problems import describe, is_expected, respond, slug
+from drlongformer.api.problems import describe, is_expected, slug
 from drlongformer.api.record import BROKEN, Record, begin
 from drlongformer.errors import Cancelled, InputError, NotReady
 from drlongformer.serving.metrics import Metrics
@@ -143,7 +144,7 @@ class Exchange:
             logger.error("unexpected error", extra={"request_id": record.request_id, **logs.origin(error)})
         if record.status is None:
             last = partial(_unended, sender) if record.linger_seconds else sender
-            await respond(error, instance=record.request_id)(scope, receive, last)
+            await respond(error, instance=record.request_id, path=scope["path"])(scope, receive, last)
 
     def _account(self, scope: Scope, record: Record) -> None:
         unrouted: str = scope["path"] if scope["path"] in self._paths else OTHER

@@ -31,7 +31,7 @@ from drlongformer.serving.requests import Caller
 
 B = TypeVar("B", bound=CommonRequest[Any])
 
-OPEN: Final = frozenset({"/livez", "/readyz", "/health", "/docs", "/openapi.json"})
+OPEN: Final = frozenset({"/livez", "/readyz", "/health", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
 """Routes for anyone: probes cannot carry a key, and the documents say no more than the published source does."""
 
 SCOPES: Final[Mapping[str, Scope]] = {
@@ -44,6 +44,22 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "/tokenize": "infer",
     "/models": "infer",
     "/models/{name}": "infer",
+    "/v1/embeddings": "infer",
+    "/v1/models": "infer",
+    "/v1/models/{name}": "infer",
+    "/hf/{task}": "infer",
+    "/tei/embed": "infer",
+    "/tei/predict": "infer",
+    "/tei/similarity": "infer",
+    "/tei/tokenize": "infer",
+    "/tei/info": "infer",
+    "/v2": "infer",
+    "/v2/models/{name}": "infer",
+    "/v2/models/{name}/ready": "infer",
+    "/v2/models/{name}/infer": "infer",
+    "/v2/models/{name}/versions/{version}": "infer",
+    "/v2/models/{name}/versions/{version}/ready": "infer",
+    "/v2/models/{name}/versions/{version}/infer": "infer",
     "/usage": "admin",
     "/metrics": "metrics",
 }

@@ -1,0 +1,71 @@
+"""Bodies in another surface's words as our own: names are translated before a request is read, and read as strictly as ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import ValidationInfo
+from pydantic_core import PydanticCustomError
+
+from drlongformer.api.inputs import OWN
+
+PIECE_BYTES: Final = 16 * 1024
+
+COMMON: Final[Mapping[str, str]] = {name: name for name in ("model", "head", "overflow", "truncate_side", "priority")}
+"""Fields of ours that every surface takes besides its own."""
+
+
+def translated(value: Any, names: Mapping[str, str | None]) -> Any:
+    """The same object under our names; a name that stands for None is known and has no effect. Null is as good as left out."""
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() - names.keys():
+        raise PydanticCustomError(OWN, "holds an unknown field; known are {known}", {"known": ", ".join(names)})
+    there = {native: value.get(name) for name, native in names.items() if native is not None}
+    return {native: field for native, field in there.items() if field is not None}
+
+
+def with_parameters(value: Any, names: Mapping[str, str | None], own: Mapping[str, str | None]) -> Any:
+    """An object with `parameters` inside as one object; `own` are the names of the parameters."""
+    if not isinstance(value, Mapping):
+        return value
+    parameters = value.get("parameters")
+    if not isinstance(parameters, Mapping | None):
+        raise PydanticCustomError(OWN, "parameters: must be an object")
+    rest = {name: field for name, field in value.items() if name != "parameters"}
+    return translated(rest, names) | translated(parameters or {}, own)
+
+
+def texts(value: Any, *, most: int) -> list[dict[str, str]]:
+    """A string, or a list of so many strings, as documents."""
+    if isinstance(value, str):
+        return [{"text": value}]
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise PydanticCustomError(OWN, "must be a string or a list of strings")
+    if not 1 <= len(value) <= most:
+        found = {"actual": len(value), "limit": most}
+        raise PydanticCustomError(OWN, "holds {actual} texts, from 1 to {limit} are accepted", found)
+    return [{"text": text} for text in value]
+
+
+def plain_texts(value: Any, info: ValidationInfo) -> list[dict[str, str]]:
+    """A string, or a list of as many strings as a request may hold documents."""
+    return texts(value, most=(info.context or {})["max_documents"])
+
+
+def json_bytes(value: Any) -> bytes:
+    """One JSON value."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def json_list(parts: Iterable[Any]) -> Iterator[bytes]:
+    """A JSON list, in pieces of some kilobytes."""
+    held = bytearray(b"[")
+    for index, part in enumerate(parts):
+        held += (b"," if index else b"") + json_bytes(part)
+        if len(held) >= PIECE_BYTES:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held) + b"]"
