@@ -34,6 +34,8 @@ SCENARIOS: Final[Mapping[str, str]] = {
     "sigterm": "SIGTERM with requests in flight and half-open peers",
     "swaps": "versions swapped under load",
     "rolling": "rolling restart behind nginx",
+    "golden": "the same answer alone and in any pack",
+    "bitflips": "bits flipped in a bundle's files",
     "soak": "memory slope, with a positive control that leaks",
 }
 

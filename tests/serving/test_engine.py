@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drlongformer import bundle
 from drlongformer.bundle import HeadSpec
 from drlongformer.errors import BundleError, Cancelled, DeviceUnavailable, EngineFailed
 from drlongformer.packing import PackedBatch, pack, unpack
-from drlongformer.serving.engine import Engine, FakeEngine, OnnxEngine, Stop, available_cpus, parse_device
+from drlongformer.serving.engine import Engine, FakeEngine, OnnxEngine, Stop, available_cpus, compute, parse_device
 from drlongformer.types import HIDDEN, WindowInput, WindowOutput
 from tests.serving import bundles
 from tests.serving.bundles import BLOCK, HEADS, VOCAB_SIZE, WIDTHS
@@ -149,6 +150,24 @@ def test_a_window_is_answered_the_same_alone_and_beside_others(kind: str, onnx_e
     windows = [question(length) for length in (1, 15, 16, 17, 40)]
     for together, alone in zip(answers(engine, *windows), windows, strict=True):
         assert_same(together, answers(engine, alone)[0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_embedded_model_answers_a_short_note_the_same_alone_and_beside_others(threads: int) -> None:
+    store = Path(__file__).parents[2] / "model_store"
+    [name] = bundle.names(store)
+    engine = OnnxEngine(bundle.load(bundle.find(store, name)), "cpu", threads)
+    random = np.random.default_rng(0)
+    notes = [
+        WindowInput(ids=random.integers(5, 1000, length), global_slots=(0,), rows={}, segments=np.zeros(length, dtype=np.int64))
+        for length in (44, 100, engine.block, engine.block + 1)
+    ]
+    together = compute(engine, notes, [None] * len(notes))
+    for note, beside in zip(notes, together, strict=True):
+        [alone] = compute(engine, [note], [None])
+        assert isinstance(alone, WindowOutput)
+        assert isinstance(beside, WindowOutput)
+        assert_same(alone, beside)
 
 
 @pytest.mark.slow
