@@ -28,6 +28,7 @@
     ├── DeviceUnavailable          the device that was asked for cannot be used
     ├── CheckpointError            a checkpoint that cannot be imported
     ├── ParityError                an exported graph does not equal its model
+    ├── RunError                   files that a run cannot read, or an output that it cannot write or go on with
     └── TrainingError              a corpus, recipe or data set that cannot be trained on
 
 Messages name limits and actual figures, never a word of a text.
@@ -155,6 +156,10 @@ class CheckpointError(DrLongformerError):
 
 class ParityError(DrLongformerError):
     """An exported graph does not equal the model it came from."""
+
+
+class RunError(DrLongformerError):
+    """Files that a run cannot read, or an output folder that it cannot write or go on with."""
 
 
 class TrainingError(DrLongformerError):

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from drlongformer import __version__, settings
+from drlongformer.cli import check as _check
 from drlongformer.cli import corpus as _corpus  # noqa: F401 - registers its commands
 from drlongformer.cli import evaluate as _evaluate  # noqa: F401 - registers its commands
 from drlongformer.cli import finetune as _finetune  # noqa: F401 - registers its commands
@@ -20,6 +21,7 @@ from drlongformer.cli import importing, training
 from drlongformer.cli import keys as _keys
 from drlongformer.cli import pretrain as _pretrain  # noqa: F401 - registers its commands
 from drlongformer.cli import records as _records  # noqa: F401 - registers its commands
+from drlongformer.cli import run as _run
 from drlongformer.cli import store as _store
 from drlongformer.cli.base import Store, err, out, plain, told
 from drlongformer.errors import BundleError
@@ -38,6 +40,8 @@ models.command("rollback")(_store.rollback)
 models.command("diff")(_store.diff)
 app.add_typer(_keys.commands, name="keys")
 app.command("import")(importing.import_)
+app.command("run")(_run.run)
+app.command("check")(_check.check)
 
 
 @app.callback(invoke_without_command=True)
