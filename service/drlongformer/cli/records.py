@@ -5,8 +5,9 @@ The first reads them with every check; the second has a model propose some for p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, get_args
 
 import typer
 from rich.progress import track
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from drlongformer.training.records.reader import Format
     from drlongformer.training.records.record import RecordTask
     from drlongformer.training.records.summary import Summary
+
+T = TypeVar("T")
 
 Annotations = Annotated[Path, typer.Argument(help="JSON lines, an export of Doccano or Label Studio, or a folder of brat.")]
 FormatOption = Annotated[str, typer.Option(metavar="auto|jsonl|brat|doccano|label-studio", help="Form of the annotations.")]
@@ -57,22 +60,24 @@ def task_named(name: str) -> RecordTask:
     """The task; raises TrainingError where records know none of that name."""
     from drlongformer.training.records.record import RecordTask  # noqa: PLC0415
 
-    for task in get_args(RecordTask):
-        if task == name:
-            known: RecordTask = task
-            return known
-    raise TrainingError(f"no task {name!r}; there are {', '.join(get_args(RecordTask))}")
+    task: RecordTask = _named(name, "task", get_args(RecordTask))
+    return task
 
 
 def format_named(name: str) -> Format:
     """The format; raises TrainingError where none has that name."""
     from drlongformer.training.records.reader import Format  # noqa: PLC0415
 
-    for form in get_args(Format):
-        if form == name:
-            known: Format = form
-            return known
-    raise TrainingError(f"no format {name!r}; there are {', '.join(get_args(Format))}")
+    form: Format = _named(name, "format", get_args(Format))
+    return form
+
+
+def _named(name: str, what: str, known: Sequence[T]) -> T:
+    """Which of the known names it is; raises TrainingError naming all where it is none of them."""
+    for one in known:
+        if one == name:
+            return one
+    raise TrainingError(f"no {what} {name!r}; there are {', '.join(map(str, known))}")
 
 
 def show(found: Summary) -> None:
@@ -114,12 +119,13 @@ def train_preannotate(
     """Propose annotations for texts nobody has annotated, in the form of a tool in which people correct them."""
     needs_training_packages()
     from drlongformer.training.records import handing_back, proposals  # noqa: PLC0415
+    from drlongformer.training.records.unannotated import unannotated  # noqa: PLC0415
     from drlongformer.training.subject import Subject  # noqa: PLC0415
 
     handing_back.check_free(output)
     subject = Subject.load(model, device=device)
     chosen = subject.head(None if head else task, head)
-    read = proposals.unannotated(texts, encoding=encoding)
+    read = unannotated(texts, encoding=encoding)
     found = list(track(proposals.proposed(subject, chosen, read), total=len(read), console=err, disable=not err.is_terminal))
     handing_back.write(
         found, output, format=format, proposed_by=f"{subject.provenance.get('bundle', model.name)}/{chosen.name}"

@@ -121,7 +121,8 @@ def write_base(base: Path, output: Path, *, attention_window: int, max_tokens: i
         model = from_roberta(base, head=head, attention_window=attention_window, max_tokens=max_tokens)
     learner = Learner(model=model, heads=(head,), tokenizer_json=_tokenizer_of(base, model))
     learner.checked()
-    trained.save(output, learner.model, learner.heads, learner.tokenizer_json)
+    with disk.whole(output) as beside:
+        trained.save(beside, learner.model, learner.heads, learner.tokenizer_json)
 
 
 def _tokenizer_of(base: Path, model: LongformerWithHeads) -> bytes:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from safetensors import SafetensorError
+
 from drlongformer.errors import TrainingError
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -84,6 +86,28 @@ def replace(path: Path, content: bytes) -> None:
     with room(path):
         beside.replace(path)
         _sync_names(path.parent)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which then takes the place of `folder` in one step.
+
+    Raises TrainingError where it cannot be written, on a full disk above all; what stood in its place is kept then.
+    """
+    beside = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield beside
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free // MEGABYTE
+        raise TrainingError(
+            f"{folder} could not be written ({error}; {free} MB free): what was written before is kept, make room and run the"
+            " same command again"
+        ) from error
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
 
 
 def _sync_names(folder: Path) -> None:

@@ -8,7 +8,6 @@ The file is written anew after every set, so an interrupted run keeps what it ha
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,10 +22,10 @@ from drlongformer.training.corpus import DataFolder
 from drlongformer.training.exam import RawRecord
 from drlongformer.training.examine import Figures, Options, Watch, examine, unwatched
 from drlongformer.training.recipes import EvaluationRecipe, TestSet
-from drlongformer.training.records import fields, reader
-from drlongformer.training.records.faults import Line, decoded, each, lines
+from drlongformer.training.records import reader
 from drlongformer.training.records.reader import Format
-from drlongformer.training.records.record import RecordTask
+from drlongformer.training.records.record import RecordTask, digest
+from drlongformer.training.records.unannotated import unannotated
 from drlongformer.training.subject import Subject
 from drlongformer.types import Task
 
@@ -88,7 +87,7 @@ def run_files(
     records = records_of(files.test, head, files)
     training = [] if files.train is None else records_of(files.train, head, files)
     key = f"{files.test.stem}/{head.name}"
-    documents = _digest(records)
+    documents = digest(records)
     check_place(output, subject, {key: documents})
     figures = Figures(folder=output.parent / FIGURES, name=key.replace("/", "-"))
     scores = examine(subject, head, records, training=training, options=chosen, figures=figures, watch=watch)
@@ -113,13 +112,6 @@ def check_place(output: Path, subject: Subject, tests: Mapping[str, str | None])
         raise TrainingError(f"{output} holds scores on other documents ({', '.join(there)}); give another output folder")
 
 
-def _digest(records: Sequence[Any]) -> str:
-    found = hashlib.sha256()
-    for record in records:
-        found.update(repr(asdict(record)).encode("utf-8", "surrogatepass"))
-    return found.hexdigest()
-
-
 def _scored(
     subject: Subject, test: TestSet, folder: DataFolder, output: Path, options: Options, watch: Watch
 ) -> dict[str, Any]:
@@ -139,7 +131,7 @@ def _told(subject: Subject, options: Options) -> dict[str, Any]:
 def records_of(path: Path, head: HeadSpec, files: OwnFiles) -> Sequence[Any]:
     """The annotations of a file that a head can be scored on; raises TrainingError naming file and line of each fault."""
     if head.task == "fill-mask":
-        return raw_records(path, encoding=files.encoding)
+        return [RawRecord(id=one.id, text=one.text) for one in unannotated(path, encoding=files.encoding)]
     return reader.read(
         path,
         task=_record_task(head.task),
@@ -159,18 +151,6 @@ def _of_set(folder: DataFolder, name: str, split: str, head: HeadSpec) -> Sequen
 
 def _split_file(folder: DataFolder, name: str, split: str) -> Path:
     return folder.folder / name / f"{split}.jsonl"
-
-
-def raw_records(path: Path, *, encoding: str = "utf-8") -> list[RawRecord]:
-    """Texts without annotation: lines of `{"id", "text"}`, or a `.txt` file as one text; TrainingError names file and line."""
-    if path.suffix == ".txt":
-        return [RawRecord(id=path.stem, text=decoded(path, encoding=encoding))]
-    return [record for _, record in each(((line.place, line) for line in lines(path, encoding=encoding)), _raw)]
-
-
-def _raw(line: Line) -> RawRecord:
-    record = fields.mapping(fields.parsed(line.text))
-    return RawRecord(id=fields.identity(record, line.place.line), text=fields.string(record, "text"))
 
 
 def _record_task(task: Task) -> RecordTask:

@@ -129,10 +129,11 @@ def one_model(work: Workplace, data: Sequence[Annotated], *, seeds: Sequence[int
     runs = [work.run(f"seed-{seed}", [one.dealt(seeds[0], work.dev_share) for one in data], seed=seed) for seed in seeds]
     best = max(runs, key=lambda run: run.score)
     place = work.output / TRAINED
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(best.folder, place)
-    disk.replace_json(place / SCORES, _scores(runs, best, work.device))
-    disk.replace_json(place / PROVENANCE, provenance(work, best))
+    scores = _scores(runs, best, work.device)
+    with disk.whole(place) as beside:
+        shutil.copytree(best.folder, beside)
+        disk.replace_json(beside / SCORES, scores)
+        disk.replace_json(beside / PROVENANCE, provenance(work, best))
     return place
 
 

@@ -19,9 +19,9 @@ from drlongformer.training.experiments import RUNS, Annotated, Workplace, begun,
 from drlongformer.training.head_specs import GlobalAttention
 from drlongformer.training.records import reader
 from drlongformer.training.records.reader import Format
-from drlongformer.training.records.record import Record, SpanRecord, TextRecord
+from drlongformer.training.records.record import Record, digest, labels_of
 from drlongformer.training.records.splits import words
-from drlongformer.training.tuning import OnLog, TuningSettings, digest
+from drlongformer.training.tuning import OnLog, TuningSettings
 from drlongformer.training.wanted_heads import HeadRequest
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def run(order: Order, *, on_log: OnLog | None = None) -> Path:
 def annotated(files: TaskFiles, form: FileForm) -> Annotated:
     """The documents of one head; labels of dev and test must be among those of the training documents."""
     train = _read(files.train, files, form, labels=None)
-    known = sorted({label for record in train for label in _labels(record)}) or None
+    known = sorted({label for record in train for label in labels_of(record)}) or None
     dev, test = ((_read(path, files, form, labels=known) if path else ()) for path in (files.dev, files.test))
     for name, others in (("dev", dev), ("test", test)):
         _tell_shared(files.request.name, name, train, others)
@@ -142,16 +142,6 @@ def _read(path: Path, files: TaskFiles, form: FileForm, *, labels: Sequence[str]
             score_range=files.request.score_range if files.request.task == "similarity" else None,
         )
     )
-
-
-def _labels(record: Record) -> tuple[str, ...]:
-    match record:
-        case TextRecord():
-            return record.labels
-        case SpanRecord():
-            return tuple(span.label for span in record.spans)
-        case _:
-            return ()
 
 
 def _tell_shared(head: str, name: str, train: Sequence[Record], others: Sequence[Record]) -> None:
@@ -178,7 +168,7 @@ def _same_order(order: Order, data: Sequence[Annotated]) -> None:
         "settings": repr(order.settings),
         "tasks": [repr(one.request) for one in order.tasks],
         "base": str(order.base.name),
-        "documents": digest([(*one.train, *one.dev) for one in data]),
+        "documents": digest(record for one in data for record in (*one.train, *one.dev)),
     }
     if path.is_file() and any(begun(run) for run in (order.output / RUNS).glob("*")):
         before = disk.read_json(path)

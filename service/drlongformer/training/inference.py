@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import torch
-from torch.nn import functional as F
 
 from drlongformer.model.heads import LongformerWithHeads
 from drlongformer.model.longformer import Pack
 from drlongformer.packing import EngineOutput, PackedBatch, blocks_of, pack, unpack
-from drlongformer.training.dataset import Batches
 from drlongformer.types import HIDDEN, WindowInput, WindowOutput
+
+T = TypeVar("T")
 
 BATCH_TOKENS = 16384
 
@@ -43,34 +43,21 @@ def forward(model: LongformerWithHeads, batch: PackedBatch) -> EngineOutput:
     )
 
 
-def held_out_scores(model: LongformerWithHeads, batches: Batches, count: int) -> dict[str, float]:
-    """Mean loss and accuracy of each head over the rows of the first `count` batches."""
-    loss: defaultdict[str, float] = defaultdict(float)
-    right: defaultdict[str, int] = defaultdict(int)
-    rows: defaultdict[str, int] = defaultdict(int)
-    model.eval()
-    for number in range(count):
-        batch = batches[number]
-        for head, logits in forward(model, batch.packed).rows.items():
-            out, wanted = torch.from_numpy(logits), torch.from_numpy(batch.wanted[head])
-            loss[head] += F.cross_entropy(out, wanted, reduction="sum").item()
-            right[head] += int((out.argmax(-1) == wanted).sum())
-            rows[head] += len(wanted)
-    return {f"{head}_loss": loss[head] / rows[head] for head in rows} | {
-        f"{head}_accuracy": right[head] / rows[head] for head in rows
-    }
-
-
 def grouped(windows: Iterable[WindowInput], *, block: int, batch_tokens: int) -> Iterator[list[WindowInput]]:
     """Neighbouring windows that fit `batch_tokens` slots together; a window beyond that is alone."""
-    group: list[WindowInput] = []
-    slots = 0
-    for window in windows:
-        cost = blocks_of(len(window), block) * block
-        if group and slots + cost > batch_tokens:
+    return together(windows, lambda window: blocks_of(len(window), block) * block, most=batch_tokens)
+
+
+def together(items: Iterable[T], cost: Callable[[T], int], *, most: int) -> Iterator[list[T]]:
+    """Runs of neighbours that cost at most `most` together; one that costs more is alone."""
+    group: list[T] = []
+    spent = 0
+    for one in items:
+        price = cost(one)
+        if group and spent + price > most:
             yield group
-            group, slots = [], 0
-        group.append(window)
-        slots += cost
+            group, spent = [], 0
+        group.append(one)
+        spent += price
     if group:
         yield group

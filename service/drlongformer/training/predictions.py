@@ -22,6 +22,7 @@ from drlongformer.tasks.ask import Ask
 from drlongformer.tasks.ner import Entity
 from drlongformer.text.windows import LEADING, SPECIALS, kept_tokens
 from drlongformer.training.dataset import Special, mask_tokens, with_specials
+from drlongformer.training.inference import together
 from drlongformer.training.subject import Subject
 from drlongformer.types import Encoded, FloatArray, IntArray, Window, WindowInput, WindowOutput
 
@@ -71,7 +72,7 @@ class WordAnswer:
 
 def answered(subject: Subject, documents: Iterable[Prepared[A]]) -> Iterator[Answered[A]]:
     """Every document's answer, in order."""
-    for group in _grouped(documents, subject.batch_tokens):
+    for group in together(documents, lambda one: sum(map(len, one.passes)), most=subject.batch_tokens):
         outputs = iter(subject.answer([one for document in group for one in document.passes]))
         for document in group:
             yield Answered(tokens=document.tokens, answer=document.finish(list(islice(outputs, len(document.passes)))))
@@ -214,19 +215,4 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """Runs of at most `size` items."""
     waiting = iter(items)
     while group := list(islice(waiting, size)):
-        yield group
-
-
-def _grouped(documents: Iterable[Prepared[A]], batch_tokens: int) -> Iterator[list[Prepared[A]]]:
-    """Neighbouring documents of about `batch_tokens` tokens together; a longer one is alone, and is batched by windows."""
-    group: list[Prepared[A]] = []
-    tokens = 0
-    for document in documents:
-        cost = sum(len(one) for one in document.passes)
-        if group and tokens + cost > batch_tokens:
-            yield group
-            group, tokens = [], 0
-        group.append(document)
-        tokens += cost
-    if group:
         yield group

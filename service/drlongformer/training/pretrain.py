@@ -7,7 +7,6 @@ nearly free second objective that gives `<s>` something to say.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -214,9 +213,6 @@ def _finish(recipe: PretrainingRecipe, learner: Learner, folder: Path, *, proven
     """The model as it is to be used, without the state of the run; appears whole or not at all."""
     if recipe.copy_local_to_global:
         copy_local_to_global(learner.model)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    trained.save(partial, learner.model, learner.heads, learner.tokenizer_json)
-    disk.replace_json(partial / PROVENANCE, provenance | {"stages": {"pretrain": summary(folder.parent / LOG)}})
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with disk.whole(folder) as beside:
+        trained.save(beside, learner.model, learner.heads, learner.tokenizer_json)
+        disk.replace_json(beside / PROVENANCE, provenance | {"stages": {"pretrain": summary(folder.parent / LOG)}})

@@ -9,7 +9,6 @@ trained again, and come out the same.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,9 +58,5 @@ class Selection:
         self.history = [entry for entry in known if entry["step"] <= step]
 
     def _keep(self, save: Callable[[Path], None]) -> None:
-        place = self.folder / BEST
-        beside = place.with_suffix(".partial")
-        shutil.rmtree(beside, ignore_errors=True)
-        save(beside)
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
+        with disk.whole(self.folder / BEST) as place:
+            save(place)

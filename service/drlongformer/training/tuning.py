@@ -8,11 +8,10 @@ last bit; otherwise the encoder moves under them, which the provenance says.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +35,7 @@ from drlongformer.training.objective import Kind, kind_of, losses
 from drlongformer.training.pieces import pieces_of
 from drlongformer.training.recipes import OptimisationRecipe
 from drlongformer.training.records.augment import augmented
-from drlongformer.training.records.record import Record, SpanRecord, TextRecord
+from drlongformer.training.records.record import Record, SpanRecord, TextRecord, digest
 from drlongformer.training.selection import BEST, Selection
 from drlongformer.training.subject import Subject
 from drlongformer.training.trainer import Trainer
@@ -199,6 +198,7 @@ def _trainer(
     def objective(model: LongformerWithHeads, batch: Batch) -> Mapping[str, Tensor]:
         return losses(model, batch, weights={}, kinds=kinds, label_weights=label_weights, temperature=settings.temperature)
 
+    read = digest(record for one in setup.data for record in (*one.train, *one.dev))
     trainer = Trainer(
         model=setup.model,
         batches=units,
@@ -210,7 +210,10 @@ def _trainer(
         held_out=lambda: _judge(setup, selection, trainer.progress.step),
         micro_batches=size.micro_batches,
         group=Group(device=device),
-        identity={"settings": repr(settings), "documents": digest([(*one.train, *one.dev) for one in setup.data])},
+        identity={
+            "settings": repr(settings),
+            "documents": read,
+        },
         ended=lambda: selection.ended,
         on_log=on_log,
     )
@@ -280,12 +283,3 @@ def _count(label: str, records: Sequence[Record]) -> int:
         for record in records
         if isinstance(record, (TextRecord, SpanRecord))
     )
-
-
-def digest(documents: Sequence[Sequence[Record]]) -> str:
-    """What tells some training documents from others."""
-    found = hashlib.sha256()
-    for records in documents:
-        for record in records:
-            found.update(repr(asdict(record)).encode("utf-8", "surrogatepass"))
-    return found.hexdigest()

@@ -9,9 +9,10 @@ from drlongformer.cli import app
 from drlongformer.errors import TrainingError
 from drlongformer.training import trained
 from drlongformer.training.predictions import answered, entities
-from drlongformer.training.records.proposals import proposed, unannotated
+from drlongformer.training.records.proposals import proposed
 from drlongformer.training.records.reader import read
 from drlongformer.training.records.record import SpanRecord, TextRecord
+from drlongformer.training.records.unannotated import unannotated
 from drlongformer.training.subject import Subject
 from tests.training import models, served, tiny
 from tests.training.records.annotated import NOTE, lines

@@ -7,10 +7,11 @@ is what must stay in one split, such as a patient.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from drlongformer.errors import TrainingError
 from drlongformer.text.words import ZERO_WIDTH_BLANKS, has_visible
@@ -117,6 +118,25 @@ class ChoiceRecord:
 
 
 Record = TextRecord | SpanRecord | PairRecord | ChoiceRecord
+
+
+def labels_of(record: Record) -> tuple[str, ...]:
+    """The labels of a text or of its spans, each as often as it stands there; pairs and questions have none."""
+    match record:
+        case TextRecord():
+            return record.labels
+        case SpanRecord():
+            return tuple(span.label for span in record.spans)
+        case PairRecord() | ChoiceRecord():
+            return ()
+
+
+def digest(records: Iterable[Any]) -> str:
+    """What tells some records from others: a hash of all that they hold, in their order."""
+    found = hashlib.sha256()
+    for record in records:
+        found.update(repr(asdict(record)).encode("utf-8", "surrogatepass"))
+    return found.hexdigest()
 
 
 def check_span(text: str, span: Span) -> None:

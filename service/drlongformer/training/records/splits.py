@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drlongformer.errors import TrainingError
-from drlongformer.training.records.record import ChoiceRecord, PairRecord, Record, SpanRecord, TextRecord
+from drlongformer.training.records.record import ChoiceRecord, PairRecord, Record, SpanRecord, TextRecord, labels_of
 from drlongformer.types import IntArray
 
 Counts = NDArray[np.float64]
@@ -126,15 +126,7 @@ def label_counts(records: Sequence[Record]) -> Counts:
 
 
 def _labels(record: Record) -> tuple[str, ...]:
-    match record:
-        case TextRecord():
-            return record.labels
-        case SpanRecord():
-            return tuple(span.label for span in record.spans)
-        case ChoiceRecord():
-            return (str(len(record.answers)),)
-        case PairRecord():
-            return ()
+    return (str(len(record.answers)),) if isinstance(record, ChoiceRecord) else labels_of(record)
 
 
 def _deal(records: Sequence[Record], units: IntArray, shares: Sequence[float], seed: int) -> IntArray:
