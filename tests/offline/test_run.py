@@ -163,6 +163,20 @@ def test_resuming_what_is_complete_does_nothing_and_what_is_not_begun_begins(tmp
     assert read(tmp_path / "out") == before
 
 
+def test_a_run_killed_before_its_first_part_can_be_gone_on_with(tmp_path: Path) -> None:
+    output = interrupted(tmp_path, 3)
+    for name in ("documents", "answers", "errors"):
+        shutil.rmtree(output / name)
+    assert carried_out(orders(tmp_path / "notes.jsonl", output, resume=True), house(tmp_path)) is not None
+    assert read(output).statuses == ["answered"] * 3
+    for entry in output.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+    (output / "manifest.json").unlink()  # killed even before that: the key and the lock are all there is
+    assert carried_out(orders(tmp_path / "notes.jsonl", output), house(tmp_path / "again")) is not None
+    assert read(output).statuses == ["answered"] * 3
+
+
 def interrupted(tmp_path: Path, count: int = 12) -> Path:
     """An output whose last part is missing."""
     output = tmp_path / "out"

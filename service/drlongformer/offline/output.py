@@ -90,9 +90,8 @@ class Output:
             raise RunError(f"{folder} is not empty; --resume goes on with a run that was stopped")
         output = cls(folder, asked, _locked(folder), key or known.new_key())
         known.write_key(folder, output.key)
-        for name in (DOCUMENTS, ANSWERS, ERRORS):
-            (folder / name).mkdir(exist_ok=True)
-        output._write_manifest({"state": "running"})
+        output._write_manifest({"state": "running"})  # from here on, a run that is killed can be gone on with
+        output._make_folders()
         return output
 
     @classmethod
@@ -102,8 +101,7 @@ class Output:
         if changed := list(_changed(before, json.loads(json.dumps(asked)))):
             raise RunError(f"{folder} was begun otherwise, and --resume goes on with the same only: {'; '.join(changed)}")
         output = cls(folder, asked, _locked(folder), known.read_key(folder))
-        for name in (DOCUMENTS, ANSWERS, ERRORS):
-            (folder / name).mkdir(exist_ok=True)
+        output._make_folders()
         output.parts = list(entries(folder))
         for name in (ANSWERS, ERRORS):
             for path in (folder / name).iterdir():
@@ -162,6 +160,11 @@ class Output:
         totals: dict[str, int] = {"records": self.records, "tokens": sum(part.tokens for part in self.parts)}
         parts = [_told(part) for part in self.parts]
         self._write_manifest({"state": "complete", "totals": totals | dict(statuses), **figures, "parts": parts})
+
+    def _make_folders(self) -> None:
+        for name in (DOCUMENTS, ANSWERS, ERRORS):
+            with disk.writing(self.folder / name):
+                (self.folder / name).mkdir(exist_ok=True)
 
     def _write_manifest(self, state: Mapping[str, Any]) -> None:
         content = {"format_version": FORMAT_VERSION, "asked": self.asked} | dict(state)

@@ -97,11 +97,11 @@ async def run(job: Job, pipeline: Pipeline, model: ServedModel) -> Figures:
 
 
 def look_ahead(model: ServedModel) -> int:
-    """Characters that fill a few of the largest batches of this engine."""
+    """Characters that fill a few of the largest batches of every engine."""
     block = model.engine.block
     window = blocks_of(model.bundle.manifest.max_tokens, block) * block
     most = window * MOST_WINDOWS_PER_BATCH[parse_device(model.engine.device)[0]]
-    return LOOK_AHEAD_BATCHES * CHARACTERS_PER_SLOT * most
+    return LOOK_AHEAD_BATCHES * CHARACTERS_PER_SLOT * most * len(model.engines)
 
 
 def grouped(outcomes: Iterator[Outcome]) -> Iterator[flow.Group]:
