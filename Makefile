@@ -47,5 +47,5 @@ $(VENV)/.serving: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.development: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[cpu,openvino,train,dev]'
+	$(INSTALL) --editable '.[cpu,openvino,offline,train,dev]'
 	@touch $@
