@@ -23,7 +23,7 @@ def test_the_same_seed_makes_the_same_requests_and_another_seed_others() -> None
     tried = {way for one in first for way in one.ways}
     assert len({f"framing {name}" for name in FRAMINGS} & tried) > 8
     assert {"schema", "bytes"} < tried
-    assert sum(CANARY.encode() in one.wire for one in first) > 250
+    assert sum(CANARY.encode() in one.wire for one in first) > 200
 
 
 def test_every_breach_is_counted_with_an_example() -> None:

@@ -55,6 +55,16 @@ def test_the_longer_text_is_cut_and_no_room_is_wasted(first: int, second: int, c
         assert len(other) >= len(one) - 1
 
 
+def test_with_their_words_both_texts_are_cut_between_words() -> None:
+    words = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 2])
+    kept = truncate_pair(10, 10, capacity=14, side="head", words=(words, words))
+    assert [(each.start, each.stop) for each in kept] == [(0, 5), (0, 5)]
+    kept = truncate_pair(10, 10, capacity=14, side="tail", words=(words, words))
+    assert [(each.start, each.stop) for each in kept] == [(3, 10), (3, 10)]
+    kept = truncate_pair(10, 10, capacity=12, side="tail", words=(words, words))
+    assert [(each.start, each.stop) for each in kept] == [(5, 10), (5, 10)]
+
+
 def test_two_texts_need_a_token_each() -> None:
     with pytest.raises(ValueError, match="two texts in 1 tokens"):
         truncate_pair(3, 3, capacity=1, side="head")

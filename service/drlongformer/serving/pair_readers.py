@@ -58,7 +58,9 @@ def similarity(model: ServedModel, head: HeadSpec, options: RequestOptions, limi
                 f"pair {pair.index} has {tokens + PAIR_SPECIALS} tokens, the limit is {capacity + PAIR_SPECIALS}; "
                 "its two texts are read together, in one window"
             )
-        one, other = truncate_pair(len(first), len(second), capacity=capacity, side=options.truncate_side)
+        one, other = truncate_pair(
+            len(first), len(second), capacity=capacity, side=options.truncate_side, words=(first.words, second.words)
+        )
 
         def finish(outputs: Sequence[WindowOutput]) -> Similarity:
             score = similarity_task.decide(

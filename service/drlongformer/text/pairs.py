@@ -37,17 +37,25 @@ def choice_slots(first: int, second: int) -> tuple[int, ...]:
     return tuple(range(start, start + second + 1))
 
 
-def truncate_pair(first: int, second: int, *, capacity: int, side: Literal["head", "tail"]) -> tuple[Window, Window]:
+def truncate_pair(
+    first: int,
+    second: int,
+    *,
+    capacity: int,
+    side: Literal["head", "tail"],
+    words: tuple[IntArray | None, IntArray | None] = (None, None),
+) -> tuple[Window, Window]:
     """What is kept of two texts that may have `capacity` content tokens together: the longer one is cut first.
 
-    A text shorter than half of the capacity stays whole; two longer ones keep half of it each.
+    A text shorter than half of the capacity stays whole; two longer ones keep half of it each. words: the numbers of their
+    tokens' words; with them each is cut where a word ends or begins, as `truncate` does.
     """
     if capacity < 2:
         raise ValueError(f"two texts in {capacity} tokens")
     of_second = min(second, max(capacity // 2, capacity - first))
     return (
-        truncate(first, capacity=capacity - of_second, side=side),
-        truncate(second, capacity=of_second, side=side),
+        truncate(first, capacity=capacity - of_second, side=side, words=words[0]),
+        truncate(second, capacity=of_second, side=side, words=words[1]),
     )
 
 
