@@ -164,7 +164,7 @@ async def test_a_mean_is_over_every_token_of_the_document(tmp_path: Path) -> Non
     [encoded] = tokenizer.encode_batch([SHORT])
     assert batch.input_ids.reshape(-1)[: batch.tokens].tolist() == tokenizer.with_specials(encoded.ids).tolist()
     assert (batch.global_slot == -1).all()
-    expected = it.engine.run(batch).segment_sums.sum(axis=0)[0] / batch.tokens
+    expected = it.engine.run(batch).segment_sums.sum(axis=(0, 1)) / batch.tokens
     np.testing.assert_allclose(given(answer).vector, expected, atol=1e-6)
 
 

@@ -63,11 +63,11 @@ def test_one_windows_cls_is_its_first_token_to_the_bit() -> None:
     assert np.array_equal(embedding((window,), "cls"), hidden(window, 0)[0])
 
 
-def test_cls_reads_the_hidden_head_and_mean_sums_one_segment() -> None:
+def test_cls_reads_the_hidden_head_and_mean_sums_content_and_special_tokens_apart() -> None:
     (window,) = plan(3, capacity=10, overlap=4)
     assert embed.ask(window, pooling="cls", only=True).rows[HIDDEN].tolist() == [0]
     mean = embed.ask(window, pooling="mean", only=True)
-    assert (dict(mean.rows), mean.segments is not None and mean.segments.tolist()) == ({}, [0] * 5)
+    assert (dict(mean.rows), mean.segments is not None and mean.segments.tolist()) == ({}, [1, 0, 0, 0, 1])
 
 
 def test_dimensions_are_cut_before_normalising() -> None:

@@ -33,7 +33,7 @@ PIECES = [
 
 
 def cut(text: str) -> list[str]:
-    return [text[start:stop] for start, stop in sentences(text).tolist()]
+    return [text[start:stop] for start, stop in sentences(text)]
 
 
 def test_the_example_of_the_module() -> None:
@@ -92,7 +92,7 @@ def test_an_abbreviation_ends_no_sentence(word: str) -> None:
 
 def test_paragraphs_lie_between_blank_lines_of_any_system() -> None:
     text = "Un.\n  \n\nDeux.\nEncore deux.\r\n\r\nTrois.\r\rQuatre.\fCinq.\n"
-    found = [text[start:stop] for start, stop in paragraphs(text).tolist()]
+    found = [text[start:stop] for start, stop in paragraphs(text)]
     assert found == ["Un.", "Deux.\nEncore deux.", "Trois.", "Quatre.", "Cinq."]
 
 
@@ -101,11 +101,11 @@ def test_paragraphs_lie_between_blank_lines_of_any_system() -> None:
 @example(" \n\u00a0\n")
 @example("." * 3 + "\n" + ".")
 def test_every_visible_character_lies_in_one_sentence_of_one_paragraph(text: str) -> None:
-    for ranges in (sentences(text), paragraphs(text)):
-        assert all(left[1] <= right[0] for left, right in pairwise(ranges.tolist()))
-        covered = {place for start, stop in ranges.tolist() for place in range(start, stop)}
+    for ranges in (list(sentences(text)), list(paragraphs(text))):
+        assert all(left[1] <= right[0] for left, right in pairwise(ranges))
+        covered = {place for start, stop in ranges for place in range(start, stop)}
         assert {place for place, letter in enumerate(text) if not letter.isspace()} <= covered
-        for start, stop in ranges.tolist():
+        for start, stop in ranges:
             part = text[start:stop]
             assert part
             assert part == part.strip()
@@ -113,6 +113,6 @@ def test_every_visible_character_lies_in_one_sentence_of_one_paragraph(text: str
 
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join))
 def test_a_sentence_crosses_no_paragraph(text: str) -> None:
-    parts = paragraphs(text).tolist()
-    for start, stop in sentences(text).tolist():
+    parts = list(paragraphs(text))
+    for start, stop in sentences(text):
         assert any(first <= start and stop <= last for first, last in parts)

@@ -1,12 +1,17 @@
 """The readers of documents, task by task: each checks once per request what was asked, then reads one document at a time.
 
-`embed`, `ner`, `classify`, `fill_mask` and `tokenize` give a `Reader` (`reading.py`).
+`embed`, `ner` and `classify` put one task to a document, `analyze` several at once (`document_tasks.py`, `embedding.py`);
+`fill_mask` and `tokenize` read in a way of their own. Each gives a `Reader` (`reading.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
+from drlongformer.serving import document_tasks, embedding
+from drlongformer.serving.document_tasks import DocumentTask
 from drlongformer.serving.models import ServedModel
 from drlongformer.serving.reading import (
     Limits,
@@ -22,6 +27,8 @@ from drlongformer.serving.reading import (
     plan_windows,
 )
 from drlongformer.serving.requests import (
+    Analysis,
+    AnalyzeOptions,
     ClassifyOptions,
     Embedding,
     EmbedOptions,
@@ -31,90 +38,92 @@ from drlongformer.serving.requests import (
     RequestOptions,
     TokenSpan,
 )
-from drlongformer.tasks import classify as classify_task
-from drlongformer.tasks import embed as embed_task
 from drlongformer.tasks import fill_mask as fill_mask_task
-from drlongformer.tasks import ner as ner_task
+from drlongformer.tasks.ask import joined
 from drlongformer.tasks.classify import LabelScore
 from drlongformer.tasks.fill_mask import BestWords, MaskPredictions
 from drlongformer.text.windows import kept_tokens
-from drlongformer.types import HIDDEN, Document, Made, WindowOutput
+from drlongformer.types import Document, Made, WindowOutput
+
+A = TypeVar("A")
 
 
 def embed(model: ServedModel, options: EmbedOptions, limits: Limits) -> Reader[Document, Embedding]:
-    """Read documents into vectors. Raises InvalidRequest for dimensions the vectors do not have."""
-    head = model.bundle.head("embed", options.common.head)
-    pooling = options.pooling or head.pooling or "mean"
-    size = model.engine.widths[HIDDEN]
-    embed_task.check_dimensions(options.dimensions, size=size)
-    space = embed_task.space(
-        model.bundle.sha256, pooling=pooling, dimensions=options.dimensions or size, normalize=options.normalize
-    )
-
-    def read(document: Document) -> Steps[Reading[Embedding]]:
-        encoded = yield from encode(model, document, limits)
-        windows = plan_windows(model, document, encoded, options.common, limits)
-
-        def finish(outputs: Sequence[WindowOutput]) -> Embedding:
-            vector = embed_task.merge(outputs, windows, pooling=pooling)
-            vector = embed_task.finish(vector, normalize=options.normalize, dimensions=options.dimensions)
-            return Embedding(vector=vector, space=space)
-
-        asks = [embed_task.ask(window, pooling=pooling, only=len(windows) == 1) for window in windows]
-        return document_reading(encoded, windows, document_passes(model, head, encoded, windows, asks), finish)
-
-    return Reader(check=lambda document: check_document(document, limits), read=read)
+    """Read documents into vectors. Raises as `embedding.embed`."""
+    return _alone(model, embedding.embed(model, options), options.common, limits)
 
 
 def ner(model: ServedModel, options: NerOptions, limits: Limits) -> Reader[Document, Entities]:
     """Read documents for entities. Raises UnknownLabel."""
-    head = model.bundle.head("ner", options.common.head)
-    decoding = ner_task.Decoding(
-        aggregation=options.aggregation or head.decoding or "simple",
-        thresholds=head.thresholds,
-        labels=options.labels,
-        min_score=options.min_score,
-    )
-    ner_task.check_labels(decoding, head.labels)
-
-    def read(document: Document) -> Steps[Reading[Entities]]:
-        encoded = yield from encode(model, document, limits)
-        windows = plan_windows(model, document, encoded, options.common, limits)
-
-        def finish(outputs: Sequence[WindowOutput]) -> Entities:
-            found = ner_task.decode(
-                ner_task.merge(outputs, windows, output=head.output),
-                kept_tokens(encoded, windows),
-                document.text,
-                tags=head.labels,
-                decoding=decoding,
-                unknown_id=model.tokenizer.unknown_id,
-            )
-            return Entities(entities=found, redacted=ner_task.redact(document.text, found) if options.redact else None)
-
-        asks = [ner_task.ask(window, output=head.output) for window in windows]
-        return document_reading(encoded, windows, document_passes(model, head, encoded, windows, asks), finish)
-
-    return Reader(check=lambda document: check_document(document, limits), read=read)
+    return _alone(model, document_tasks.ner(model, options), options.common, limits)
 
 
 def classify(model: ServedModel, options: ClassifyOptions, limits: Limits) -> Reader[Document, tuple[LabelScore, ...]]:
     """Read documents for their labels."""
-    head = model.bundle.head("classify", options.common.head)
-    function = options.function or head.function or "softmax"
+    return _alone(model, document_tasks.classify(model, options), options.common, limits)
 
-    def read(document: Document) -> Steps[Reading[tuple[LabelScore, ...]]]:
+
+def analyze(model: ServedModel, options: AnalyzeOptions, limits: Limits) -> Reader[Document, Analysis]:
+    """Read documents for several tasks, in one pass for all heads that look at the text alike. Raises as the tasks' own."""
+    tasks: dict[str, DocumentTask[Any]] = {}
+    if options.embed is not None:
+        tasks["embed"] = embedding.embed(model, options.embed)
+    if options.ner is not None:
+        tasks["ner"] = document_tasks.ner(model, options.ner)
+    if options.classify is not None:
+        tasks["classify"] = document_tasks.classify(model, options.classify)
+    return _together(model, tasks, options.common, limits, lambda found: Analysis(**found))
+
+
+def _alone(model: ServedModel, task: DocumentTask[A], options: RequestOptions, limits: Limits) -> Reader[Document, A]:
+    def only(found: Mapping[str, Any]) -> A:
+        answer: A = found[""]
+        return answer
+
+    return _together(model, {"": task}, options, limits, only)
+
+
+def _together(
+    model: ServedModel,
+    tasks: Mapping[str, DocumentTask[Any]],
+    options: RequestOptions,
+    limits: Limits,
+    answer: Callable[[Mapping[str, Any]], A],
+) -> Reader[Document, A]:
+    """Read documents for tasks by name; those whose heads were trained with the same global tokens share their passes."""
+    sharing = [
+        [name for name, task in tasks.items() if task.head.global_attention == mode]
+        for mode in dict.fromkeys(task.head.global_attention for task in tasks.values())
+    ]
+
+    def read(document: Document) -> Steps[Reading[A]]:
         encoded = yield from encode(model, document, limits)
-        windows = plan_windows(model, document, encoded, options.common, limits)
-
-        def finish(outputs: Sequence[WindowOutput]) -> tuple[LabelScore, ...]:
-            logits = classify_task.merge(outputs, windows, output=head.output, window_merge=head.window_merge)
-            return classify_task.decide(
-                logits, labels=head.labels, function=function, top_k=options.top_k, thresholds=head.thresholds
+        windows = plan_windows(model, document, encoded, options, limits)
+        parts = {}
+        for name, task in tasks.items():
+            parts[name] = yield from task.part(document, encoded, windows)
+        passes = [
+            document_passes(
+                model,
+                tasks[names[0]].head,
+                encoded,
+                windows,
+                [joined(asks) for asks in zip(*(parts[name].asks for name in names), strict=True)],
             )
+            for names in sharing
+        ]
+        items = sum(part.items for part in parts.values())
+        check_items(items, limits, whose=document.name)
 
-        asks = [classify_task.ask(output=head.output) for _ in windows]
-        return document_reading(encoded, windows, document_passes(model, head, encoded, windows, asks), finish)
+        def finish(outputs: Sequence[WindowOutput]) -> A:
+            of = {
+                name: outputs[place * len(windows) : (place + 1) * len(windows)]
+                for place, names in enumerate(sharing)
+                for name in names
+            }
+            return answer({name: part.finish(of[name]) for name, part in parts.items()})
+
+        return document_reading(encoded, windows, tuple(chain(*passes)), finish, items=items)
 
     return Reader(check=lambda document: check_document(document, limits), read=read)
 

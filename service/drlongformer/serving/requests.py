@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
 from drlongformer.errors import DrLongformerError, InvalidRequest
+from drlongformer.tasks.classify import LabelScore
 from drlongformer.tasks.ner import Entity
 from drlongformer.tasks.similarity import Method
 from drlongformer.types import FloatArray
 
 Priority = Literal["interactive", "bulk"]
 PRIORITIES: tuple[Priority, ...] = ("interactive", "bulk")
+
+Chunks = Literal["sentences", "paragraphs"] | tuple[tuple[tuple[int, int], ...], ...]
+"""Parts of documents by their kind, or as half-open ranges of characters, a list of them for each document."""
 
 A = TypeVar("A")
 
@@ -52,12 +56,16 @@ class RequestOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedOptions:
-    """pooling: None for the head's own. dimensions: keep the first so many, then normalise again."""
+    """pooling: None for the head's own. dimensions: keep the first so many, then normalise again.
+
+    chunks: of which parts of each document to give the vectors, too; they are means, so `cls` is refused beside them.
+    """
 
     common: RequestOptions = field(default_factory=RequestOptions)
     pooling: Literal["cls", "mean"] | None = None
     normalize: bool = True
     dimensions: int | None = None
+    chunks: Chunks | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +126,31 @@ class ModelIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnalyzeOptions:
+    """Which tasks are answered in one pass, each with its own options; None for those that are not."""
+
+    common: RequestOptions = field(default_factory=RequestOptions)
+    embed: EmbedOptions | None = None
+    ner: NerOptions | None = None
+    classify: ClassifyOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The vector `[C]` of the code points `start:end` of a document, pooled from states that have read all of it."""
+
+    start: int
+    end: int
+    vector: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """One document's vector `[C]`; vectors of equal `space` may be compared."""
+    """One document's vector `[C]`, and those of its chunks if asked for; vectors of equal `space` may be compared."""
 
     vector: FloatArray
     space: str
+    chunks: tuple[Chunk, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +159,15 @@ class Entities:
 
     entities: tuple[Entity, ...]
     redacted: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What several tasks say of one document; None for those that were not asked."""
+
+    embed: Embedding | None = None
+    ner: Entities | None = None
+    classify: tuple[LabelScore, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

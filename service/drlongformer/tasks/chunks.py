@@ -1,8 +1,10 @@
-"""Late chunking: vectors of parts of a document, each the mean of its tokens' states, which have read the whole document.
+"""Means over a document's tokens, and over those of its chunks: late chunking.
 
-After Günther et al. 2024, "Late Chunking" (arXiv:2409.04701). A chunk is a range of characters; its tokens are those that share
-a character with it. Chunks may overlap: the document is cut wherever one begins or ends, the model sums the states of each
-*part* between two cuts, and a chunk is a run of parts. The special tokens are a part that only the document's mean takes.
+A document's mean within one window is over every real token, special ones included, as sentence-transformers does; past one
+window it is over each content token once, from the window that keeps it. So is a chunk's, over its content tokens alone, whose
+states have read the whole document (Günther et al. 2024, "Late Chunking", arXiv:2409.04701). A chunk is a range of characters;
+its tokens are those that share a character with it. Chunks may overlap: the document is cut wherever one begins or ends, the
+model sums the states of each *part* between two cuts, and a chunk is a run of parts. The special tokens are the last part.
 
     characters   Vu hier . Sort demain .
     tokens       0    1  2  3    4     5      + 2 special ones
@@ -15,6 +17,7 @@ Shapes: T content tokens of the document, K chunks, P parts, C hidden size.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,10 @@ from numpy.typing import NDArray
 from drlongformer.tasks.ask import Ask
 from drlongformer.text.windows import SPECIALS, kept_rows
 from drlongformer.types import FloatArray, IntArray, Window, WindowOutput
+
+NO_SPANS: Final = np.empty((0, 2), dtype=np.int64)
+"""No chunks; `[0, 2]`."""
+NO_SPANS.setflags(write=False)
 
 
 def locate(spans: IntArray, offsets: IntArray) -> IntArray:
@@ -67,7 +74,7 @@ def sums(outputs: Sequence[WindowOutput], windows: Sequence[Window], cuts: IntAr
 
 
 def document_vector(parts: NDArray[np.float64], cuts: IntArray, *, only: bool) -> FloatArray:
-    """The mean over the document `[C]`, as `tasks/embed.py` defines it."""
+    """The mean over the document `[C]`."""
     tokens = int(cuts[-1] - cuts[0]) + (SPECIALS if only else 0)
     vector: FloatArray = (parts.sum(axis=0) / tokens).astype(np.float32)
     return vector

@@ -19,10 +19,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-
-from drlongformer.types import IntArray
-
 
 def _words(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
@@ -53,26 +49,27 @@ _BEFORE: Final = 40
 """Characters looked at before a full stop; no abbreviation is longer."""
 
 
-def sentences(text: str) -> IntArray:
-    """The sentences of a text, half-open ranges `[S, 2]` in order, without blank space at their ends."""
-    return _ranges(
-        trimmed
-        for start, stop in paragraphs(text).tolist()
-        for unit in _units(text, start, stop)
-        for sentence in _cut(text, *unit)
-        if (trimmed := _trimmed(text, *sentence))
-    )
+Span = tuple[int, int]
 
 
-def paragraphs(text: str) -> IntArray:
-    """The parts of a text between blank lines, half-open ranges `[P, 2]` in order, without blank space at their ends."""
-    ends = [(found.start(), found.end()) for found in _PARAGRAPH_END.finditer(text)]
-    starts = [0, *(after for _, after in ends)]
-    stops = [*(before for before, _ in ends), len(text)]
-    return _ranges(trimmed for part in zip(starts, stops, strict=True) if (trimmed := _trimmed(text, *part)))
+def sentences(text: str) -> Iterator[Span]:
+    """The sentences of a text, half-open ranges in order, without blank space at their ends; found as they are asked for."""
+    for start, stop in paragraphs(text):
+        for unit in _units(text, start, stop):
+            for sentence in _cut(text, *unit):
+                yield from _trimmed(text, *sentence)
 
 
-def _units(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def paragraphs(text: str) -> Iterator[Span]:
+    """The parts of a text between blank lines, half-open ranges in order, without blank space at their ends."""
+    start = 0
+    for found in _PARAGRAPH_END.finditer(text):
+        yield from _trimmed(text, start, found.start())
+        start = found.end()
+    yield from _trimmed(text, start, len(text))
+
+
+def _units(text: str, start: int, stop: int) -> Iterator[Span]:
     """The lines of a paragraph, those that were wrapped joined again."""
     lines = [found.span() for found in _LINE.finditer(text, start, stop) if not found.group().isspace()]
     width = max((len(text[begin:end].rstrip()) for begin, end in lines), default=0)
@@ -98,7 +95,7 @@ def _is_row(line: str) -> bool:
     return "\t" in line.strip() or "|" in line
 
 
-def _cut(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+def _cut(text: str, start: int, stop: int) -> Iterator[Span]:
     begin = start
     for found in _STOP.finditer(text, start, stop):
         if _ends_a_sentence(text, begin, found):
@@ -139,11 +136,9 @@ def _may_precede_a_name(before: str) -> bool:
     return not word or word.lower().rstrip(".") in _BEFORE_NAMES or (within and word[0].isupper())
 
 
-def _trimmed(text: str, start: int, stop: int) -> tuple[int, int] | None:
+def _trimmed(text: str, start: int, stop: int) -> Iterator[Span]:
+    """The range without blank space at its ends, unless nothing else is in it."""
     part = text[start:stop]
     left = len(part) - len(part.lstrip())
-    return (start + left, start + len(part.rstrip())) if left < len(part) else None
-
-
-def _ranges(found: Iterator[tuple[int, int]]) -> IntArray:
-    return np.array(list(found), dtype=np.int64).reshape(-1, 2)
+    if left < len(part):
+        yield start + left, start + len(part.rstrip())
