@@ -1,6 +1,6 @@
 """Where a bundle's graph spends its time on the CPU: onnxruntime's own profile of one document, by operator.
 
-    python loadtests/graph_profile.py --bundle model_store/NAME/VERSION [--tokens 4096] [--threads 2]
+    python loadtests/graph_profile.py --bundle model_store/NAME/VERSION [--precision int8] [--tokens 4096] [--threads 2]
 
 Two runs warm up, the third is told of: a table in milliseconds, and one JSON line last.
 """
@@ -46,6 +46,7 @@ def main() -> None:
     """Profile and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--precision", choices=("fp32", "int8"), default="fp32")
     parser.add_argument("--tokens", type=int, default=4096)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
@@ -53,7 +54,7 @@ def main() -> None:
     ids = np.random.default_rng(0).integers(5, bundle.manifest.vocab_size - 5, options.tokens)
     window = WindowInput(ids=ids, rows={}, segments=np.zeros(len(ids), dtype=np.int64))
     batch = pack([window], block=bundle.manifest.block, heads=bundle.manifest.outputs)
-    spent = milliseconds_by_operator(bundle.folder / bundle.graph("cpu").file, batch, options.threads)
+    spent = milliseconds_by_operator(bundle.folder / bundle.graph("cpu", options.precision).file, batch, options.threads)
     for operator, milliseconds in spent.most_common():
         print(f"{operator:>24} {milliseconds:>9.1f} ms")
     print(json.dumps({"tokens": options.tokens, "threads": options.threads, "milliseconds": dict(spent.most_common())}))

@@ -246,6 +246,17 @@ def test_a_portable_graph_serves_every_device_until_there_is_one_of_its_own(tmp_
     assert both.graph("cpu") == portable
 
 
+def test_an_int8_graph_is_for_cpus_alone(tmp_path: Path) -> None:
+    read = bundle.load(written(tmp_path))
+    portable = read.manifest.graphs[0]
+    int8 = portable.model_copy(update={"precision": "int8", "shared_weights": portable.weights})
+    both = bundle.Bundle(folder=read.folder, manifest=manifest(graphs=(int8, portable)), sha256="")
+    assert both.graph("cuda") == both.graph("cpu", "fp32") == portable
+    assert both.graph("cpu", "int8") == int8
+    with pytest.raises(BundleError, match="no int8 graph for cuda; it has cpu fp32, cpu int8"):
+        both.graph("cuda", "int8")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -169,10 +169,11 @@ class Models(_Group):
     engine: Literal["onnxruntime", "openvino"] = Field(
         "onnxruntime", description="What computes; `openvino` is faster on a CPU and needs the extra of that name."
     )
-    precision: Literal["fp32", "bf16"] = Field(
+    precision: Literal["fp32", "bf16", "int8"] = Field(
         "fp32",
         description="What products are computed in; `bf16` needs `openvino` and a processor with AMX or AVX-512 BF16, is "
-        "several times faster there, and changes the third digit of answers.",
+        "several times faster there, and changes the third digit of answers; `int8` needs a bundle with an int8 graph and "
+        "VNNI or AMX, and costs what the bundle says.",
     )
     threads: int = Field(
         0,

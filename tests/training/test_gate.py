@@ -14,6 +14,7 @@ from drlongformer import bundle
 from drlongformer.cli import app
 from drlongformer.errors import TrainingError
 from drlongformer.training.gate import Gate
+from drlongformer.training.subject import Subject
 from tests.api.logging_state import restored
 from tests.model.checkpoints import SENTENCES, save_checkpoint
 
@@ -76,7 +77,7 @@ def test_annotations_that_are_not_there_are_told_before_anything_is_exported(tmp
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--precision", "fp32,int8"), "--precision int8 cannot be exported; there is fp32"),
+        (("--precision", "fp32,fp16"), "--precision fp16 cannot be exported; there is fp32, int8"),
         (("--target", "cuda"), "--target cuda cannot be exported; there is cpu"),
         (("--min-score", "0.5"), "--min-score and --check-head need --check"),
         (("--task", "summarise"), "no such task: summarise"),
@@ -88,3 +89,49 @@ def test_what_cannot_be_done_is_told_first(tmp_path: Path, flags: tuple[str, ...
     assert result.exit_code == 1
     assert sentence in " ".join(result.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_int8_graph_is_written_with_its_scores_beside_those_of_fp32(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ("--name", "urgence", "--store", str(tmp_path / "store"), "--task", "classify", "--precision", "fp32,int8")
+    result = run(
+        str(checkpoint), *asked, "--check", str(gold(checkpoint, tmp_path / "notes.jsonl", turned=1)), "--max-loss", "100"
+    )
+    assert result.exit_code == 0, result.output
+    read = bundle.load(tmp_path / "store" / "urgence" / "1")
+    fp32, int8 = read.manifest.graphs
+    assert (fp32.precision, fp32.rounding, int8.precision, int8.shared_weights) == ("fp32", None, "int8", fp32.weights)
+    assert int8.rounding is not None
+    assert (int8.rounding.layers, int8.rounding.most_points, int8.rounding.neighbours_change) == (6, 100, 0)
+    found = int8.rounding.scores["notes/classify"]
+    scores = json.loads(read.manifest.model_dump_json())["scores"]["notes/classify"]
+    assert (found.name, found.documents, found.fp32) == ("macro_f1", len(TEXTS), scores["macro_f1"])
+    subject = Subject.load(read.folder, threads=1, precision="int8")
+    assert subject.provenance["graph"] == "model.int8.onnx"
+    card = (read.folder / "README.md").read_text(encoding="utf-8")
+    assert "6 of 6 linear layers in int8" in card
+    assert f"| notes/classify | {len(TEXTS)} | macro_f1 |" in card
+
+
+def test_an_int8_graph_that_turns_embeddings_too_far_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    asked = ("--name", "urgence", "--store", str(tmp_path / "store"), "--precision", "fp32,int8", "--min-cosine", "1")
+    result = run(str(checkpoint), *asked)
+    assert result.exit_code == 1
+    assert "the least is 1.0; nothing was written" in " ".join(result.output.split())
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--precision", "int8"), "stands beside the graph that proves it: --precision fp32,int8"),
+        (("--precision", "fp32,int4"), "--precision int4 cannot be exported; there is fp32, int8"),
+        (("--max-loss", "1"), "are about an int8 graph"),
+        (("--precision", "fp32,int8", "--max-loss", "1"), "--max-loss needs --check"),
+    ],
+)
+def test_flags_of_int8_that_fit_nothing_are_refused(
+    checkpoint: Path, tmp_path: Path, flags: tuple[str, ...], told: str
+) -> None:
+    result = run(str(checkpoint), "--name", "urgence", "--store", str(tmp_path / "store"), *flags)
+    assert result.exit_code == 1
+    assert told in " ".join(result.output.split())

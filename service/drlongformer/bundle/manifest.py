@@ -120,15 +120,62 @@ class Parity(Strict):
     against: Literal["module", "transformers"] = "module"
 
 
+class Compared(Strict):
+    """The score that decides for one head on one set, of the fp32 graph and of the int8 graph, computed in the same run."""
+
+    name: str
+    fp32: float
+    int8: float
+    documents: int
+
+    @property
+    def lost_points(self) -> float:
+        """By how many hundredths the int8 graph scores less; negative where it scores more."""
+        return 100 * (self.fp32 - self.int8)
+
+
+class Rounding(Strict):
+    """What an int8 graph changes, measured against the fp32 graph it was made from.
+
+    layers: how many of the encoder's linear layers are int8; the others would have lost too much. cosine: the lowest between
+    both graphs' mean embeddings of `windows` windows, least allowed `least_cosine`. neighbours_change: the largest difference
+    of an answer alone and in packs. scores: by set and head, none where no annotations were given; most_points: the largest
+    loss allowed on any.
+    """
+
+    layers: int
+    linear_layers: int
+    windows: int
+    cosine: float
+    least_cosine: float
+    neighbours_change: float
+    scores: dict[str, Compared] = {}
+    most_points: float | None = None
+
+
 class GraphSpec(Strict):
-    """One ONNX graph and the weight file it refers to; a `cpu` graph uses standard operators only and runs on every device."""
+    """One ONNX graph and the weight files it refers to; `shared_weights` is another graph's.
+
+    A `cpu` graph uses standard operators only and runs on every device, but for an int8 one, which runs on CPUs alone.
+    """
 
     file: FileName
     weights: FileName | None
+    shared_weights: FileName | None = None
     precision: Precision
     target: Target
     opset: int
     parity: tuple[Parity, ...] = ()
+    rounding: Rounding | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file it needs."""
+        return tuple(name for name in (self.file, self.weights, self.shared_weights) if name is not None)
+
+    def runs_on(self, target: Target) -> bool:
+        """Whether a device of that kind computes it: what was made for it, and portable graphs."""
+        return self.target == target or (self.target == "cpu" and self.precision != "int8")
 
 
 class Manifest(Strict):
@@ -177,8 +224,7 @@ class Manifest(Strict):
     @property
     def named_files(self) -> frozenset[str]:
         """Files that the manifest's own entries refer to."""
-        graphs = {name for graph in self.graphs for name in (graph.file, graph.weights) if name is not None}
-        return frozenset({self.tokenizer.file} | graphs)
+        return frozenset({self.tokenizer.file}.union(*(graph.files for graph in self.graphs)))
 
 
 def reasons(error: ValidationError) -> str:

@@ -61,15 +61,15 @@ class Bundle:
 
     def graph(self, target: Target, precision: Precision | None = None) -> GraphSpec:
         """The first graph made for the device, else the first portable (`cpu`) one, in that precision if one is given."""
-        fitting = [graph for graph in self.manifest.graphs if precision in (None, graph.precision)]
+        fitting = [graph for graph in self.manifest.graphs if graph.runs_on(target) and precision in (None, graph.precision)]
         for wanted in (target, "cpu"):
             for graph in fitting:
                 if graph.target == wanted:
                     return graph
         there = sorted({f"{graph.target} {graph.precision}" for graph in self.manifest.graphs})
-        raise BundleError(
-            f"model {self.manifest.name!r} has no {precision or 'fitting'} graph for {target}; it has {', '.join(there)}"
-        )
+        advice = "; `import --precision fp32,int8` makes one for CPUs" if precision == "int8" else ""
+        asked = f"{precision or 'fitting'} graph for {target}"
+        raise BundleError(f"model {self.manifest.name!r} has no {asked}; it has {', '.join(there)}{advice}")
 
 
 def load(folder: Path) -> Bundle:

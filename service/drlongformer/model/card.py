@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drlongformer.bundle import HeadSpec, Manifest, Parity
+from drlongformer.bundle import HeadSpec, Manifest, Parity, Rounding
 
 
 def card(manifest: Manifest, *, standard: Mapping[str, Parity] | None = None) -> str:
@@ -17,7 +17,8 @@ def card(manifest: Manifest, *, standard: Mapping[str, Parity] | None = None) ->
         _heads(manifest.heads),
         *_warnings(manifest.heads),
         "## Proof of the export",
-        *(_proof(graph.file, graph.parity) for graph in manifest.graphs),
+        *(_proof(graph.file, graph.parity) for graph in manifest.graphs if graph.parity),
+        *(_changed(graph.file, graph.rounding) for graph in manifest.graphs if graph.rounding),
         *_standard(standard or {}),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -53,6 +54,24 @@ def _standard(proofs: Mapping[str, Parity]) -> list[str]:
         return []
     told = "For `optimum.onnxruntime` and `transformers.pipeline`, each in a folder with its configuration and tokenizer."
     return ["## Standard graphs", told, *(_proof(file, (parity,)) for file, parity in proofs.items())]
+
+
+def _changed(file: str, rounding: Rounding) -> str:
+    """What the int8 graph changes."""
+    told = (
+        f"`{file}`, {rounding.layers} of {rounding.linear_layers} linear layers in int8, against the fp32 graph: mean "
+        f"embeddings of {rounding.windows} windows have a cosine of {rounding.cosine:.5f} or more, the least allowed is "
+        f"{rounding.least_cosine}; "
+        f"neighbours change an answer by at most {rounding.neighbours_change:.0e}."
+    )
+    if not rounding.scores:
+        return f"{told} It was scored on no annotations."
+    rows = [
+        f"| {key} | {one.documents} | {one.name} | {one.fp32:.4f} | {one.int8:.4f} | {one.lost_points:+.2f} |"
+        for key, one in rounding.scores.items()
+    ]
+    head = ("| set and head | documents | score | fp32 | int8 | lost points |", "|---|---|---|---|---|---|")
+    return "\n".join((told, "", *head, *rows))
 
 
 def _proof(file: str, parity: tuple[Parity, ...]) -> str:

@@ -26,10 +26,12 @@ from drlongformer.model import standard
 from drlongformer.model.card import card
 from drlongformer.model.checkpoint import Checkpoint, architecture, hf_config, load_hf
 from drlongformer.model.export import export, rounded
+from drlongformer.model.export import heads_of as outputs_of
 from drlongformer.model.families import without_global
 from drlongformer.model.heads import LongformerWithHeads
 from drlongformer.model.hub import Source, fetch
 from drlongformer.model.reference import Reference, reference_of, twin_of
+from drlongformer.model.rounding import Int8, Model, export_int8, within_limits
 from drlongformer.model.tags import MergedTagHead, as_bio
 from drlongformer.model.tokenizer_files import TokenizerFile, WordSplitting, convert_tokenizer
 from drlongformer.model.weights import read_json
@@ -70,26 +72,28 @@ class Extras:
 
     reference: Hugging Face's side of the proof, by default built from the model's weights. standard: also write the graphs of
     `standard.py`; config: the `config.json` beside them, by default the model's own. check: see `Check`; what it gives goes
-    into the manifest's scores.
+    into the manifest's scores. int8: also write an int8 graph.
     """
 
     reference: Reference | None = None
     standard: bool = False
     config: Mapping[str, Any] | None = None
     check: Check | None = None
+    int8: Int8 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """How a checkpoint is imported. tasks: those to serve, by default all that it has. block: token slots of a block.
 
-    word_splitting: what the heads were trained on, see `convert_tokenizer`. standard and check: see `Extras`.
+    word_splitting: what the heads were trained on, see `convert_tokenizer`. standard, check and int8: see `Extras`.
     """
 
     tasks: Sequence[Task] | None = None
     word_splitting: WordSplitting | None = None
     standard: bool = False
     check: Check | None = None
+    int8: Int8 | None = None
     block: int = 128
 
 
@@ -140,6 +144,7 @@ def import_model(
             standard=wanted.standard,
             config=read_json(found.folder / "config.json"),
             check=wanted.check,
+            int8=wanted.int8,
         ),
         report=report,
     )
@@ -182,22 +187,43 @@ def export_bundle(
     reference = None if store_fp16 else extras.reference
     with _scratch(store) as scratch:
         graph = export(model, scratch, reference=reference, store_fp16=store_fp16, report=report)
-        sources: dict[str, Path | bytes] = {name: scratch / name for name in (graph.file, graph.weights) if name}
+        graphs = [graph, *_int8(model, scratch, graph, reference, extras.int8, report)]
+        sources: dict[str, Path | bytes] = {name: scratch / name for each in graphs for name in each.files}
         proofs: dict[str, Parity] = {}
         if extras.standard:
             report("exporting and proving the standard graphs")
             proofs = _standard(model, heads, tokenizer, scratch, reference=reference or twin_of(model), config=extras.config)
             sources |= _files_below(scratch, standard.FOLDER)
         sources[tokenizer.spec.file] = tokenizer.content
-        manifest = _manifest(model, heads, tokenizer, about, graph, bundle.next_version(store, about.name))
+        manifest = _manifest(model, heads, tokenizer, about, graphs, bundle.next_version(store, about.name))
         if extras.check is not None:
             report("checking the bundle")
-            trial = bundle.write(scratch / "trial", manifest, sources)
-            manifest = manifest.model_copy(update={"scores": manifest.scores | dict(extras.check(bundle.load(trial)))})
+            manifest = _checked(bundle.load(bundle.write(scratch / "trial", manifest, sources)), extras.check, extras.int8)
         report("writing the bundle")
         text = card(manifest, standard=proofs) if about.readme is None else about.readme(manifest)
         sources[CARD_FILE] = text.encode()
         return bundle.write(store, manifest, sources)
+
+
+def _int8(
+    model: LongformerWithHeads, folder: Path, graph: GraphSpec, reference: Reference | None, wanted: Int8 | None, report: Report
+) -> tuple[GraphSpec, ...]:
+    """The int8 form of the fp32 graph in `folder`, proved, where it is wanted."""
+    if wanted is None:
+        return ()
+    report("writing the int8 graph and proving it")
+    has_global = (reference or twin_of(model)).has_global
+    asked = Model(config=model.longformer.config, heads=outputs_of(model), has_global=has_global)
+    return (export_int8(folder, graph, asked, least_cosine=wanted.least_cosine),)
+
+
+def _checked(trial: Bundle, check: Check, int8: Int8 | None) -> Manifest:
+    """The manifest with the scores that the check gives, and those of its int8 graph beside. Raises what refuses the bundle."""
+    scores = dict(check(trial))
+    manifest = trial.manifest.model_copy(update={"scores": trial.manifest.scores | scores, "files": {}})
+    if int8 is None or int8.comparison is None:
+        return manifest
+    return within_limits(manifest, int8.comparison(trial, scores), most_points=int8.most_points)
 
 
 def served(checkpoint: Checkpoint) -> Checkpoint:
@@ -306,7 +332,7 @@ def _manifest(
     heads: Sequence[HeadSpec],
     tokenizer: TokenizerFile,
     about: About,
-    graph: GraphSpec,
+    graphs: Sequence[GraphSpec],
     next_version: int,
 ) -> Manifest:
     config = model.longformer.config
@@ -324,7 +350,7 @@ def _manifest(
         window_overlap=min(WINDOW_OVERLAP, config.max_tokens // 4),
         heads=tuple(heads),
         tokenizer=tokenizer.spec,
-        graphs=(graph,),
+        graphs=tuple(graphs),
         training=about.training,
         scores=about.scores,
     )

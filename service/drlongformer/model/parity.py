@@ -45,21 +45,21 @@ def prove(graph: Path, model: LongformerWithHeads, reference: Reference) -> tupl
     short = [length for length in lengths if length <= LONG]
     draw = np.random.default_rng(0)
     modes = (0, 1) if reference.has_global else (NO_GLOBAL,)
-    ragged = [_windows(config, short, heads, draw, first_mode=mode) for mode in modes]
+    ragged = [windows_of(config, short, heads, draw, first_mode=mode) for mode in modes]
     alone = [
-        _windows(config, [length], heads, draw, first_mode=mode)
+        windows_of(config, [length], heads, draw, first_mode=mode)
         for length in (lengths[0], *(length for length in lengths[:-1] if length > LONG), lengths[-1])
         for mode in modes
     ]
     sparse = [_sparse_window(config, lengths[-1], head, draw, global_slots=(0,) * reference.has_global) for head in heads]
-    session = _Session(graph)
+    session = GraphSession(graph)
     by_module = [_against_module(session, model, windows) for windows in (*ragged, *alone, sparse)]
     longest = alone[-len(modes) :]
     by_reference = [_against_reference(session, model, windows, reference) for windows in (ragged[0], *longest)]
     return (*by_module, *by_reference)
 
 
-class _Session:
+class GraphSession:
     """ONNX Runtime on the CPU, with as many threads as torch was given."""
 
     def __init__(self, graph: Path) -> None:
@@ -73,7 +73,7 @@ class _Session:
         return dict(zip(self._names, self._session.run(None, batch.feeds()), strict=True))
 
 
-def _windows(
+def windows_of(
     config: LongformerConfig, lengths: Sequence[int], heads: Sequence[str], draw: np.random.Generator, *, first_mode: int
 ) -> list[WindowInput]:
     """One window of each length, asked everything; neighbours differ in their global tokens: none, the first, or several."""
@@ -112,7 +112,7 @@ def _pack(model: LongformerWithHeads, windows: Sequence[WindowInput]) -> PackedB
 
 
 @torch.no_grad()
-def _against_module(session: _Session, model: LongformerWithHeads, windows: Sequence[WindowInput]) -> Parity:
+def _against_module(session: GraphSession, model: LongformerWithHeads, windows: Sequence[WindowInput]) -> Parity:
     batch = _pack(model, windows)
     rows = {head: torch.from_numpy(rows) for head, rows in batch.rows.items()}
     wanted, sums = model(Pack.of(batch), rows, torch.from_numpy(batch.segment_of_slot), torch.from_numpy(batch.segment_index))
@@ -122,7 +122,7 @@ def _against_module(session: _Session, model: LongformerWithHeads, windows: Sequ
 
 
 def _against_reference(
-    session: _Session, model: LongformerWithHeads, windows: Sequence[WindowInput], reference: Reference
+    session: GraphSession, model: LongformerWithHeads, windows: Sequence[WindowInput], reference: Reference
 ) -> Parity:
     """The graph on a pack, Hugging Face on each window alone."""
     batch = _pack(model, windows)

@@ -8,10 +8,11 @@ from typing import Literal
 from drlongformer.bundle import Bundle
 from drlongformer.errors import DeviceUnavailable
 from drlongformer.serving.engine import GraphEngine, OnnxEngine, available_cpus, parse_device, parse_devices
+from drlongformer.serving.processor import require_exact_int8
 from drlongformer.settings import Models as ChosenModels
 
 EngineName = Literal["onnxruntime", "openvino"]
-Products = Literal["fp32", "bf16"]
+Products = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,11 @@ def open_engine(bundle: Bundle, compute: Compute) -> GraphEngine:
             raise DeviceUnavailable(f"OpenVINO serves the CPU, not {compute.device}; use the engine onnxruntime there")
         from drlongformer.serving.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - an extra of the installation
 
+        if compute.precision == "int8":
+            raise DeviceUnavailable("int8 graphs are for the engine onnxruntime; openvino computes fp32 or bf16")
         return OpenVinoEngine(bundle, threads, precision=compute.precision)
-    if compute.precision != "fp32":
-        raise DeviceUnavailable(f"ONNX Runtime computes this bundle in fp32; {compute.precision} needs the engine openvino")
-    return OnnxEngine(bundle, compute.device, threads)
+    if compute.precision == "bf16":
+        raise DeviceUnavailable("ONNX Runtime computes bundles in fp32 or int8; bf16 needs the engine openvino")
+    if compute.precision == "int8":
+        require_exact_int8()
+    return OnnxEngine(bundle, compute.device, threads, precision=compute.precision)

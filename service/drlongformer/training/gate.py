@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from drlongformer.bundle import Bundle, HeadSpec
+from drlongformer.bundle import Bundle, Compared, HeadSpec, Precision
 from drlongformer.errors import CheckpointError, TrainingError
 from drlongformer.serving.engine import OnnxEngine
 from drlongformer.training.evaluate import OwnFiles, records_of
 from drlongformer.training.examine import Options, Watch, examine, unwatched
-from drlongformer.training.judging import deciding
+from drlongformer.training.precisions import compared, score_that_decides
 from drlongformer.training.subject import Subject
 
 
@@ -40,17 +40,28 @@ class Gate:
     def __call__(self, bundle: Bundle) -> Mapping[str, Any]:
         """The scores, by set and head. Raises TrainingError for faulty annotations, CheckpointError below the least score."""
         head = self._head(bundle)
-        subject = Subject.of_bundle(bundle, OnnxEngine(bundle, "cpu", self.threads))
-        records = records_of(self.gold, head, OwnFiles(test=self.gold))
-        scores = examine(subject, head, records, options=Options(baselines=False, robustness=False), watch=self.watch)
-        name = "accuracy" if head.task == "fill-mask" else deciding(head)
+        scores = self._scores(bundle, head, "fp32")
+        name = score_that_decides(head)
         # Not a number, such as the correlation of equal answers, is no score that was reached.
         if self.min_score is not None and not scores[name] >= self.min_score:
             raise CheckpointError(
-                f"head {head.name} has {name} {scores[name]:.4f} on {self.gold.name} ({len(records)} records), the least is "
-                f"{self.min_score:.4f}; nothing was written"
+                f"head {head.name} has {name} {scores[name]:.4f} on {self.gold.name} ({scores['documents']} records), "
+                f"the least is {self.min_score:.4f}; nothing was written"
             )
-        return {f"{self.gold.stem}/{head.name}": scores}
+        return {self._key(head): scores}
+
+    def int8(self, bundle: Bundle, scores: Mapping[str, Any]) -> Mapping[str, Compared]:
+        """The scores of the int8 graph beside those of the fp32 one, which were given by the check."""
+        head = self._head(bundle)
+        return compared(bundle, scores, {self._key(head): self._scores(bundle, head, "int8")})
+
+    def _scores(self, bundle: Bundle, head: HeadSpec, precision: Precision) -> dict[str, Any]:
+        subject = Subject.of_bundle(bundle, OnnxEngine(bundle, "cpu", self.threads, precision=precision))
+        records = records_of(self.gold, head, OwnFiles(test=self.gold))
+        return examine(subject, head, records, options=Options(baselines=False, robustness=False), watch=self.watch)
+
+    def _key(self, head: HeadSpec) -> str:
+        return f"{self.gold.stem}/{head.name}"
 
     def _head(self, bundle: Bundle) -> HeadSpec:
         heads = bundle.manifest.heads
