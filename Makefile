@@ -7,7 +7,7 @@ STORE ?= model_store
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve test lint format types unit image clean
+.PHONY: help serve test lint format types unit mutation image clean
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,12 @@ unit: $(VENV)/.development ## Run the tests (ARGS="-m 'not slow'" leaves out the
 format: $(VENV)/.development ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+mutation: $(VENV)/.development ## Test the tests of queue, batcher, limits and windows; an hour or more (ARGS="'drlongformer.text.windows*'" takes some)
+	$(INSTALL) --editable '.[mutation]'
+	rm -rf build/mutation && mkdir -p build/mutation
+	cp -r service build/mutation/src && cp -r tests build/mutation/tests && cp tests/mutation.toml build/mutation/pyproject.toml
+	cd build/mutation && OMP_NUM_THREADS=1 nice -n 19 $(abspath $(BIN))/mutmut run --max-children 1 $(ARGS) && $(abspath $(BIN))/mutmut results
 
 image: ## Build the CPU image
 	docker build --target cpu --tag drlongformer-service:cpu .

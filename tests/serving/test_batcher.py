@@ -144,9 +144,9 @@ async def test_a_deadline_settles_a_document_that_waits_and_one_that_is_computed
     metrics, engine = Metrics.create(), fake(hang=True)
     async with started(engine, metrics) as work:
         now = asyncio.get_running_loop().time()
-        running = asyncio.create_task(work.submit([window(1)], deadline=now + 0.3))
+        running = asyncio.create_task(work.submit([window(1)], deadline=now + 2.0))
         await until(lambda: engine.batches)
-        waiting = asyncio.create_task(work.submit([window(2)], deadline=now + 0.05))
+        waiting = asyncio.create_task(work.submit([window(2)], deadline=now + 1.0))
         for task in (waiting, running):
             with pytest.raises(DeadlineExceeded):
                 await task

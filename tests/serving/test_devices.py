@@ -135,6 +135,6 @@ async def test_two_engines_of_one_bundle_answer_as_one_does(tmp_path: Path) -> N
         answers.append(await model.batcher.submit_all(documents))
         await model.batcher.stop()
     for expected, outcome in zip(*answers, strict=True):
-        np.testing.assert_array_equal(outcome.windows[0].rows[HIDDEN], expected.windows[0].rows[HIDDEN])  # type: ignore[union-attr]
+        np.testing.assert_array_equal(outcome.windows[0].rows[HIDDEN], expected.windows[0].rows[HIDDEN])
     for device in ("cpu:0", "cpu:1"):
         assert count(metrics, "engine_busy_seconds_total", device=device) > 0
