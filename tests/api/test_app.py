@@ -323,7 +323,7 @@ async def test_the_page_of_the_documentation_names_every_route_and_needs_no_othe
 def test_what_a_later_issue_brings_is_absent_not_stubbed(tmp_path: Path) -> None:
     app = create_app(services.service(tmp_path))
     paths = set(app.openapi()["paths"])
-    assert paths == {*TASKS, "/models", "/models/{name}", "/livez", "/readyz", "/health", "/usage", "/metrics"}
+    assert paths == {*TASKS, "/models", "/models/{name}", "/livez", "/readyz", "/health", "/usage", "/debug/slow", "/metrics"}
     assert all(isinstance(route.path, str) for route in app.routes if isinstance(route, APIRoute))
     assert page(app.openapi()).count("<section>") == len(paths)
 

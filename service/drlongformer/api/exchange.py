@@ -19,7 +19,8 @@ from drlongformer.api.compat.errors import respond
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import discard
 from drlongformer.api.problems import describe, is_expected, slug
-from drlongformer.api.record import BROKEN, Record, begin
+from drlongformer.api.record import BROKEN, Record, begin, size_class
+from drlongformer.api.slow import Slow
 from drlongformer.errors import Cancelled, InputError, NotReady
 from drlongformer.serving.metrics import Metrics
 
@@ -54,11 +55,6 @@ def account(metrics: Metrics, record: Record, *, route: str, method: str) -> Non
     )
 
 
-def size_class(size: int) -> str:
-    """A size as the log tells it, by the next power of two: an exact one could tell which document it was."""
-    return f"le{1 << (size - 1).bit_length()}" if size > 0 else "0"
-
-
 def account_refused(metrics: Metrics, record: Record, error: InputError) -> None:
     """Count a request that was refused before it had a route or a method, and write its line."""
     record.problem, record.status = slug(error), describe(error, instance=record.request_id).status
@@ -91,9 +87,11 @@ class Exchange:
         lifecycle: Lifecycle,
         paths: frozenset[str] = frozenset(),
         audit: AuditLog | None = None,
+        slow: Slow | None = None,
     ) -> None:
         """`paths` are those that name their route even where a request is refused before it is routed."""
         self._audit = audit
+        self._slow = slow
         self._app = app
         self._paths = paths
         self._metrics = metrics
@@ -151,6 +149,8 @@ class Exchange:
         route: str = getattr(scope.get("route"), "path", None) or unrouted
         method = scope["method"] if scope["method"] in METHODS else OTHER
         account(self._metrics, record, route=route, method=method)
+        if self._slow is not None:
+            self._slow.keep(record, route=route)
         if self._audit is not None:
             self._audit.write(scope, record, route=route, method=method)
 

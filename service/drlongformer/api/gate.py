@@ -61,6 +61,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "/v2/models/{name}/versions/{version}/ready": "infer",
     "/v2/models/{name}/versions/{version}/infer": "infer",
     "/usage": "admin",
+    "/debug/slow": "admin",
     "/metrics": "metrics",
 }
 """The scope that each other route asks for."""

@@ -54,6 +54,11 @@ class Record:
         return time.perf_counter() - self.started
 
 
+def size_class(size: int) -> str:
+    """A size as it may be told, by the next power of two: an exact one could tell which document it was."""
+    return f"le{1 << (size - 1).bit_length()}" if size > 0 else "0"
+
+
 def begin(scope: Scope) -> Record:
     """Start the record of a request, once; the caller's id is kept if it is harmless."""
     if KEY not in scope:

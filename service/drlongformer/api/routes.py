@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from drlongformer.api import answers, catalogue, gate, results
 from drlongformer.api.audit import AuditLog
 from drlongformer.api.documentation import for_reading, for_task
+from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.json_body import parse_steps
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.pieces import PiecewiseResponse, joined
@@ -33,6 +34,7 @@ from drlongformer.api.requests import (
     TokenizeRequest,
 )
 from drlongformer.api.schemas import CommonRequest, read
+from drlongformer.api.slow import Slow, SlowReport
 from drlongformer.api.unpacking import content_coding
 from drlongformer.errors import DeadlineExceeded, InvalidRequest
 from drlongformer.serving.metrics import Metrics
@@ -84,6 +86,7 @@ class Service:
     access: gate.Access | None = None
     audit: AuditLog | None = None
     swapper: Swapper | None = None
+    slow: Slow = field(default_factory=partial(Slow, EXAMPLES))
     since: datetime = field(default_factory=partial(datetime.now, UTC))
 
 
@@ -249,6 +252,11 @@ def reading_routes(service: Service) -> APIRouter:
     async def usage() -> Response:
         """Requests, documents, tokens and refusals of every key on every day (UTC), since this process started."""
         return _json(gate.report(service.access, since=service.since))
+
+    @router.get("/debug/slow", **for_reading("The slowest requests lately.", SlowReport, tag="service"))
+    async def slow() -> Response:
+        """Where the time of the slowest of the last 2000 task requests went, what waited when they came; figures alone."""
+        return _json(service.slow.report())
 
     @router.get("/metrics", **for_reading("Prometheus' text format.", tag="service"))
     async def metrics() -> Response:

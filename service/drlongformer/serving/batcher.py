@@ -129,6 +129,11 @@ class Batcher:
         if self._refusal is not None:
             raise NotReady(self._refusal)
 
+    @property
+    def queued_slots(self) -> int:
+        """Token slots that wait for the engines."""
+        return self._queue.slots
+
     def slots_of(self, windows: Sequence[WindowInput]) -> int:
         """What these windows take of the queue."""
         return sum(blocks_of(len(window), self._block) for window in windows) * self._block

@@ -13,18 +13,21 @@ from typing import Any
 from drlongformer.errors import ServiceError
 from drlongformer.serving.engine import Digest
 from drlongformer.serving.queue import Ticket
+from drlongformer.serving.requests import BatchShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Computed:
     """One document's windows, each a WindowOutput or its digest; the two durations add up to its time in the batcher.
 
-    compute_seconds: while at least one of its windows was in an engine, whatever else was computed beside it.
+    compute_seconds: while at least one of its windows was in an engine, whatever else was computed beside it. batch: the last
+    one that held a window of it.
     """
 
     windows: tuple[Any, ...]
     queue_seconds: float
     compute_seconds: float
+    batch: BatchShape | None = field(default=None, compare=False)
 
 
 Outcome = Computed | ServiceError
@@ -42,6 +45,7 @@ class _Entry:
     engines: int = 0
     since: float = 0.0
     compute_seconds: float = 0.0
+    batch: BatchShape | None = None
 
 
 class Ledger:
@@ -76,10 +80,16 @@ class Ledger:
 
     def enter(self, tickets: Sequence[Ticket], now: float) -> list[Digest | None]:
         """These tickets, all of them awaited, go into an engine; what is kept of each one's answer."""
+        batch = BatchShape(
+            documents=len({ticket.document for ticket in tickets}),
+            windows=len(tickets),
+            slots=sum(ticket.slots for ticket in tickets),
+        )
         for entry in self._each(tickets):
             if not entry.engines:
                 entry.since = now
             entry.engines += 1
+            entry.batch = batch
         return [self._entries[ticket.document].digest for ticket in tickets]
 
     def leave(self, tickets: Sequence[Ticket], now: float) -> None:
@@ -100,6 +110,7 @@ class Ledger:
                 windows=tuple(entry.computed[number] for number in range(entry.windows)),
                 queue_seconds=max(0.0, now - entry.admitted - entry.compute_seconds),
                 compute_seconds=entry.compute_seconds,
+                batch=entry.batch,
             )
             self.settle(ticket.document, computed)
 

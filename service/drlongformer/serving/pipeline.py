@@ -244,4 +244,5 @@ class _Admission:
 def _begin(task: str, model: ServedModel, options: RequestOptions) -> Request:
     """Raises NotReady where the model takes no work."""
     model.batcher.require_open()
-    return Request(task=task, model=model, options=options, started=time.monotonic())
+    waiting = model.batcher.queued_slots
+    return Request(task=task, model=model, options=options, started=time.monotonic(), queue_tokens=waiting)

@@ -215,13 +215,27 @@ class DocumentResult(Generic[A]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchShape:
+    """What went into an engine together."""
+
+    documents: int
+    windows: int
+    slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Where a request's time went; queue and compute are those of the document that was settled last."""
+    """Where a request's time went; queue and compute are those of the document that was settled last.
+
+    queue_tokens: token slots that waited for the engines when it came. batch: what that last document was computed beside.
+    """
 
     tokenize_seconds: float
     queue_seconds: float
     compute_seconds: float
     total_seconds: float
+    queue_tokens: int = 0
+    batch: BatchShape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

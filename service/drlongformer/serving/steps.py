@@ -15,7 +15,7 @@ from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics, length_class, reason
 from drlongformer.serving.models import ServedModel
 from drlongformer.serving.reading import Reader, Reading, Steps
-from drlongformer.serving.requests import Answer, DocumentResult, RequestOptions, Timings
+from drlongformer.serving.requests import Answer, BatchShape, DocumentResult, RequestOptions, Timings
 from drlongformer.types import Unit
 
 MAX_TOLD: Final = 19
@@ -28,12 +28,13 @@ U = TypeVar("U", bound=Unit)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is the same for all units of a request."""
+    """What is the same for all units of a request; queue_tokens: token slots that waited for the engines when it came."""
 
     task: str
     model: ServedModel
     options: RequestOptions
     started: float
+    queue_tokens: int = 0
 
     @property
     def deadline(self) -> float | None:
@@ -57,6 +58,7 @@ class Told(Generic[A]):
 
     result: DocumentResult[A]
     stages: Mapping[str, float]
+    batch: BatchShape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +164,7 @@ def finish(read: Read[A], outcome: Outcome | InputError) -> Told[A]:
         stages = {"tokenize": read.seconds, "postprocess": time.perf_counter() - started}
         if outcome is not NOT_COMPUTED:
             stages |= {"queue": outcome.queue_seconds, "compute": outcome.compute_seconds}
-    return Told(result=result, stages=stages)
+    return Told(result=result, stages=stages, batch=outcome.batch if isinstance(outcome, Computed) else None)
 
 
 def raise_first(outcomes: Iterable[object], options: RequestOptions) -> None:
@@ -189,20 +191,23 @@ def join(first: Told[A], second: Told[A], *, index: int, name: str | None, answe
         error=error,
     )
     stages = {} if error else {stage: max(told.stages[stage] for told in both) for stage in first.stages}
-    return Told(result=result, stages=stages)
+    return Told(result=result, stages=stages, batch=max(both, key=lambda told: _engine_seconds(told.stages)).batch)
 
 
 def answer(story: Story[A], request: Request, *, total_seconds: float) -> Answer[A]:
     """The story's end; queue and compute are told of the unit that was settled last."""
-    last = max((told.stages for told in story.told), key=_engine_seconds, default={})
+    last = max(story.told, key=lambda told: _engine_seconds(told.stages), default=None)
+    stages = last.stages if last else {}
     return Answer(
         model=request.model.identity,
         results=tuple(told.result for told in story.told),
         timings=Timings(
             tokenize_seconds=story.tokenize_seconds,
-            queue_seconds=last.get("queue", 0.0),
-            compute_seconds=last.get("compute", 0.0),
+            queue_seconds=stages.get("queue", 0.0),
+            compute_seconds=stages.get("compute", 0.0),
             total_seconds=total_seconds,
+            queue_tokens=request.queue_tokens,
+            batch=last.batch if last else None,
         ),
         shared_tokens=story.shared_tokens,
     )
