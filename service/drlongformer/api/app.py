@@ -170,7 +170,9 @@ def create_app(service: Service) -> FastAPI:
     if service.access is not None:
         app.add_middleware(KeyGate, access=service.access, linger_seconds=service.settings.limits.body_seconds)
     paths = frozenset({*EXAMPLES, *SCOPES, OPENAPI})
-    app.add_middleware(Exchange, metrics=service.metrics, lifecycle=service.lifecycle, paths=paths, audit=service.audit, slow=service.slow)
+    app.add_middleware(
+        Exchange, metrics=service.metrics, lifecycle=service.lifecycle, paths=paths, audit=service.audit, slow=service.slow
+    )
     return app
 
 
