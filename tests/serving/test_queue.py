@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
 from typing import Any
@@ -86,6 +87,16 @@ def test_a_batch_is_bounded_in_the_values_of_its_answers_too() -> None:
     for document in range(3):
         queue.offer(tickets(document, 1))
     assert documents(take(queue, values=16)) == [0, 1]
+
+
+def test_a_window_whose_answer_holds_no_values_fits_where_no_more_may_be_held() -> None:
+    queue = TicketQueue(max_slots=100 * BLOCK)
+    [full] = tickets(0, BLOCK)
+    [none] = tickets(1, BLOCK)
+    assert queue.offer([full])
+    assert queue.offer([dataclasses.replace(none, values=0)])
+    taken = queue.take(max_slots=10 * BLOCK, max_values=full.values, now=0.0)
+    assert [ticket.document for ticket in taken.batch] == [0, 1]
 
 
 def test_a_window_larger_than_the_budget_goes_alone() -> None:
