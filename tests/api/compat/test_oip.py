@@ -103,6 +103,16 @@ def test_refusals_reach_the_client_with_their_sentence(client: Any) -> None:
         client.infer("fake", [tensor(TEXTS, binary=True)], timeout=1)
 
 
+def test_a_bad_text_is_reported_where_the_form_has_a_place_for_it_and_else_refused(client: Any) -> None:
+    wish, sent = triton.InferRequestedOutput("ner"), [tensor(["toux", ""], binary=True)]
+    good, bad = client.infer("fake", sent, outputs=[wish], parameters={"on_error": "report"}).as_numpy("ner")
+    assert "entities" in json.loads(good)
+    assert json.loads(bad)["error"]["status"] == 422
+    with pytest.raises(InferenceServerException) as raised:
+        client.infer("fake", sent, parameters={"on_error": "report"})
+    assert raised.value.status() == "422"
+
+
 def body(**changes: Any) -> bytes:
     part = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
     return json.dumps({"inputs": [part | changes]}).encode()

@@ -21,7 +21,10 @@ def post(address: str, route: str, body: Any, **headers: str) -> Any:
 
 
 def test_llamaindex_gets_the_vectors_of_our_own_route(address: str, native: Client) -> None:
-    module = pytest.importorskip("llama_index.embeddings.text_embeddings_inference", reason="the extra `integrations`")
+    module = pytest.importorskip(
+        "llama_index.embeddings.text_embeddings_inference",
+        reason="pip install llama-index-embeddings-text-embeddings-inference",
+    )
     embedder = module.TextEmbeddingsInference(model_name="fake", base_url=f"{address}/tei", embed_batch_size=3)
     found = embedder.get_text_embedding_batch([TEXT, "toux", "fièvre", "douleur"])
     assert np.allclose(found, native.embed([TEXT, "toux", "fièvre", "douleur"]).vectors, atol=1e-7)

@@ -75,8 +75,10 @@ def cosine(service: Service, body: SimilarityRequest, seconds: float) -> Awaitab
 
 
 def answers(answer: Answer[A]) -> list[A]:
-    """What was found in each document; surfaces refuse a request that holds a bad one, so there is always something."""
-    found = [result.answer for result in answer.results if result.answer is not None]
-    if len(found) != len(answer.results):
-        raise ValueError(f"{len(found)} answers for {len(answer.results)} documents")
+    """What was found in each document. Raises what is wrong with the first that has nothing: here is no place to tell it."""
+    found = []
+    for result in answer.results:
+        if result.answer is None:
+            raise result.error or ValueError(f"document {result.index} has neither answer nor error")
+        found.append(result.answer)
     return found
