@@ -23,10 +23,10 @@ from drlongformer import __version__, bundle, logs
 from drlongformer.api import lag, watchdog
 from drlongformer.api.audit import AuditLog
 from drlongformer.api.compat.surfaces import surface_routes
-from drlongformer.api.documentation import SUMMARY, TITLE, page, request_schemas
+from drlongformer.api.documentation import SUMMARY, TITLE, ask_for_keys, page, request_schemas
 from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.exchange import Exchange, account_refused
-from drlongformer.api.gate import SCOPES, Access, KeyGate, follow
+from drlongformer.api.gate import OPEN, SCOPES, Access, KeyGate, follow
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import BodyGate
 from drlongformer.api.routes import REQUESTS, Service, reading_routes, task_routes
@@ -162,6 +162,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,  # a redirect would be written with the Host header of the caller
         exception_handlers={HTTPException: _pass_on},
     )
+    app.state.keyed = service.access is not None
     app.include_router(task_routes(service))
     app.include_router(reading_routes(service))
     app.include_router(surface_routes(service))
@@ -183,6 +184,8 @@ class _Application(FastAPI):
         """The OpenAPI document."""
         document = super().openapi()
         document["components"]["schemas"] |= request_schemas(REQUESTS)
+        if self.state.keyed:
+            ask_for_keys(document, but=OPEN)
         return document
 
 

@@ -7,7 +7,7 @@ HTML made from that document when the service starts: no script, no asset of ano
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
@@ -19,6 +19,9 @@ from drlongformer.api.problems import MEDIA_TYPE, Problem
 from drlongformer.api.schemas import CommonRequest
 
 REFERENCE: Final = "#/components/schemas/{model}"
+
+KEY: Final = "key"
+"""Name of the way to show who one is."""
 
 TITLE: Final = "DrLongformer service"
 SUMMARY: Final = "Long French clinical documents in; embeddings, entities, classes, masked words, similarities and answers out."
@@ -63,6 +66,15 @@ def request_schemas(requests: tuple[type[CommonRequest[Any]], ...]) -> dict[str,
     _, definitions = models_json_schema(models, ref_template=REFERENCE)  # type: ignore[arg-type]  # a list of pairs is one
     schemas: dict[str, Any] = definitions["$defs"]
     return schemas
+
+
+def ask_for_keys(document: dict[str, Any], *, but: Collection[str]) -> None:
+    """Say in the document that every route asks for a key, but those that are open to anyone."""
+    told = "A key as `drlongformer keys create` shows it once, `ID.SECRET`."
+    document["components"]["securitySchemes"] = {KEY: {"type": "http", "scheme": "bearer", "description": told}}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [] if path in but else [{KEY: []}]
 
 
 def page(document: Mapping[str, Any]) -> str:
