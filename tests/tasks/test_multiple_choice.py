@@ -17,8 +17,7 @@ from drlongformer.tasks.multiple_choice import (
     decide,
     joint_text,
     letters_of,
-    merge_each,
-    merge_joint,
+    merge,
     option_texts,
 )
 from drlongformer.types import Window, WindowOutput
@@ -97,17 +96,18 @@ WINDOWS = (Window(start=0, stop=6, keep_start=0, keep_stop=5), Window(start=4, s
 
 def test_windows_are_merged_option_by_option_and_weighted_by_the_tokens_they_keep() -> None:
     outputs = [answered(6), answered(0), answered(-6), answered(12)]
-    assert merge_each(outputs, WINDOWS, output="right", window_merge="mean").tolist() == [5, -3]
-    assert merge_each(outputs, WINDOWS, output="right", window_merge="max").tolist() == [6, 12]
+    told: dict[str, Any] = {"output": "right", "labels": (), "letters": None}
+    assert merge(outputs, WINDOWS, window_merge="mean", **told).tolist() == [5, -3]
+    assert merge(outputs, WINDOWS, window_merge="max", **told).tolist() == [6, 12]
     with pytest.raises(ValueError, match="3 answers"):
-        merge_each(outputs[:3], WINDOWS, output="right", window_merge="mean")
+        merge(outputs[:3], WINDOWS, window_merge="mean", **told)
 
 
 def test_joint_logits_are_those_of_the_options_that_were_given() -> None:
     outputs = [answered(6, 1, 0), answered(0, 1, 12)]
     told: dict[str, Any] = {"output": "right", "window_merge": "mean", "labels": ("a", "b", "c")}
-    assert merge_joint(outputs, WINDOWS, letters=("a", "c"), **told).tolist() == [5, 2]
-    assert merge_joint(outputs, WINDOWS, letters=("c", "a"), **told).tolist() == [2, 5]
+    assert merge(outputs, WINDOWS, letters=("a", "c"), **told).tolist() == [5, 2]
+    assert merge(outputs, WINDOWS, letters=("c", "a"), **told).tolist() == [2, 5]
 
 
 def test_options_are_known_by_their_letters_else_by_their_place() -> None:

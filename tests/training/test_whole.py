@@ -29,8 +29,11 @@ def test_a_whole_recipe_ends_with_a_scored_model_and_its_provenance(tmp_path: Pa
     assert [one["name"] for one in provenance["sets"]] == ["clinical", "leaflets", "pairs", "questions", "raw", "temporal"]
     assert provenance["stages"]["finetune"]["last"]["step"] == 4
     before = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(before[:100])  # a copy cut short, and what else was left
+    (folder / "left.tmp").touch()
     whole.run(tiny.recipe(), data=data, output=output)
     assert (folder / "model.safetensors").read_bytes() == before
+    assert not (folder / "left.tmp").exists()
 
 
 @pytest.mark.slow

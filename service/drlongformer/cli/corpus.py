@@ -12,13 +12,12 @@ import typer
 from rich import progress
 
 from drlongformer.cli.base import err, needs_training_packages, told
+from drlongformer.cli.options import DataOfRecipe, Output
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
 
 Sources = Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="Folders, .txt, .jsonl, .jsonl.gz, .parquet.")]
-Output = Annotated[Path, typer.Option(help="What is written.")]
 Recipe = Annotated[str | None, typer.Option(help="Read the sets of this recipe instead; needs --data.")]
-Data = Annotated[Path | None, typer.Option(help="Data folder with its MANIFEST.json, for --recipe.")]
 Field = Annotated[str, typer.Option(help="Field or column that holds the text.")]
 Encoding = Annotated[Literal["utf-8", "cp1252", "latin-1"], typer.Option(help="Encoding of text files and JSON lines.")]
 VOCABULARY = 32_005
@@ -32,7 +31,7 @@ def train_tokenizer(  # noqa: PLR0913 - one parameter a flag
     *,
     output: Output,
     recipe: Recipe = None,
-    data: Data = None,
+    data: DataOfRecipe = None,
     layout: Annotated[
         Literal["roberta", "camembert"] | None, typer.Option(help="Byte-level BPE (by default), or SentencePiece's BPE.")
     ] = None,
@@ -77,7 +76,7 @@ def train_corpus(  # noqa: PLR0913 - one parameter a flag
     tokenizer: Annotated[Path, typer.Option(help="A tokenizer.json.")],
     output: Output,
     recipe: Recipe = None,
-    data: Data = None,
+    data: DataOfRecipe = None,
     field: Field = "text",
     encoding: Encoding = "utf-8",
     duplicates: Annotated[

@@ -10,8 +10,9 @@ import typer
 from rich.progress import track
 
 from drlongformer import logs
+from drlongformer.cli import options
 from drlongformer.cli.base import err, needs_training_packages, told
-from drlongformer.cli.records import FormatOption, format_named
+from drlongformer.cli.records import format_named
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
 from drlongformer.types import Task
@@ -23,31 +24,29 @@ if TYPE_CHECKING:
 SCORES = "scores.json"
 REPORT = "report.md"
 
-Model = Annotated[Path, typer.Argument(help="A bundle's folder (NAME/VERSION) or a trained folder.")]
 Recipe = Annotated[str | None, typer.Option(help="Score on the test sets of this recipe; needs --data.")]
-Data = Annotated[Path | None, typer.Option(help="Data folder with its MANIFEST.json, for --recipe.")]
 
 
 @commands.command("evaluate")
 @told
 def train_evaluate(  # noqa: PLR0913 - one parameter a flag
-    model: Model,
+    model: options.Model,
     *,
     output: Annotated[Path, typer.Option(help=f"Folder for {SCORES}, {REPORT} and figures.")],
     test: Annotated[Path | None, typer.Option(help="Annotations to score on.")] = None,
     task: Annotated[Task | None, typer.Option(help="Task of the head; not needed with --head.")] = None,
-    head: Annotated[str | None, typer.Option(help="Name of the head; the task's first by default.")] = None,
+    head: options.Head = None,
     train: Annotated[Path | None, typer.Option(help="Annotations that the baselines learn from.")] = None,
     recipe: Recipe = None,
-    data: Data = None,
-    format: FormatOption = "auto",  # noqa: A002 - the option's name
+    data: options.DataOfRecipe = None,
+    format: options.Format = "auto",  # noqa: A002 - the option's name
     group_by: Annotated[str | None, typer.Option(help="Field whose documents belong together, such as patient.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
+    encoding: options.Encoding = "utf-8",
     baselines: Annotated[bool, typer.Option(help="Also score what the model must beat.")] = True,
     robustness: Annotated[bool, typer.Option(help="Also score rewritten texts.")] = True,
     robustness_documents: Annotated[int, typer.Option(min=1, help="How many documents are rewritten.")] = 100,
     draws: Annotated[int, typer.Option(min=0, help="Draws of documents for the intervals; 0 for none.")] = 1000,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda[:i]", help="Device that computes.")] = "cpu",
+    device: options.Device = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; every core by default.")] = None,
     precision: Annotated[Literal["fp32", "fp16", "int8"] | None, typer.Option(help="Graph of a bundle.")] = None,
     batch_tokens: Annotated[int, typer.Option(min=1, help="About how many tokens are computed at once.")] = 8192,
@@ -60,15 +59,15 @@ def train_evaluate(  # noqa: PLR0913 - one parameter a flag
     from drlongformer.training.examine import Options  # noqa: PLC0415
     from drlongformer.training.subject import Subject  # noqa: PLC0415
 
-    options = Options(baselines=baselines, robustness=robustness, draws=draws, robustness_documents=robustness_documents)
+    wanted = Options(baselines=baselines, robustness=robustness, draws=draws, robustness_documents=robustness_documents)
     subject = Subject.load(model, device=device, threads=threads, precision=precision, batch_tokens=batch_tokens)
     output.mkdir(parents=True, exist_ok=True)
     if test is not None:
         asked = subject.head(task, head)
         files = evaluate.OwnFiles(test=test, train=train, format=format_named(format), group_by=group_by, encoding=encoding)
-        found = evaluate.run_files(subject, asked, files, output=output / SCORES, options=options, watch=shown)
+        found = evaluate.run_files(subject, asked, files, output=output / SCORES, options=wanted, watch=shown)
     else:
-        found = _on_recipe(subject, f"{recipe}", Path(f"{data}"), output / SCORES, options)
+        found = _on_recipe(subject, f"{recipe}", Path(f"{data}"), output / SCORES, wanted)
     text = tables.report(found)
     disk.replace(output / REPORT, text.encode())
     typer.echo(text)

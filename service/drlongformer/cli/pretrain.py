@@ -13,15 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from drlongformer import logs
+from drlongformer.cli import pretrain_options as flags
 from drlongformer.cli.base import err, needs_training_packages, out, told
-from drlongformer.cli.training import Data, Output, Recipe, commands
+from drlongformer.cli.options import Data, Output, Recipe, Revision
+from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
 
 if TYPE_CHECKING:
     from drlongformer.training import trainer
+    from drlongformer.training.pretrain import Texts
     from drlongformer.training.recipes import PretrainingRecipe
-
-REPEATED = "; may be repeated"
 
 
 @commands.command("recipes")
@@ -54,7 +55,7 @@ def train_convert(
     source: Annotated[str, typer.Argument(help="Hub id or folder of a Longformer, a RoBERTa or a CamemBERT.")],
     *,
     output: Output,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
+    revision: Revision = None,
     attention_window: Annotated[int, typer.Option(help="Two-sided window of a converted model.")] = 512,
     max_tokens: Annotated[int, typer.Option(help="Longest window of a converted model, special tokens included.")] = 4096,
 ) -> None:
@@ -72,41 +73,38 @@ def train_convert(
 @told
 def train_pretrain(  # noqa: PLR0913 - one parameter a flag
     *,
-    strategy: Annotated[str | None, typer.Option(metavar="continue|convert|scratch", help="Where the model begins.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Settings; paper-STRATEGY by default, see `train recipes`.")] = None,
-    base: Annotated[str | None, typer.Option("--from", help="Checkpoint to begin with: a folder or a Hub id.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of the Hub repository.")] = None,
-    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json of the corpus; the checkpoint's by default.")] = None,
-    corpus: Annotated[Path, typer.Option(help="Folder that `train corpus` wrote; its held-out part is scored on.")],
+    strategy: flags.Strategy = None,
+    recipe: flags.Recipe = None,
+    base: flags.Base = None,
+    revision: Revision = None,
+    tokenizer: flags.Tokenizer = None,
+    corpus: flags.Corpus,
     output: Output,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda[:i]", help="Device; under torchrun each process takes one.")] = "cpu",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
-    steps: Annotated[int | None, typer.Option(help="Steps; replaces the recipe's epochs.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="How often every document is read; replaces the steps.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time budget; the rate reaches zero at its end.")] = None,
-    batch_tokens: Annotated[int | None, typer.Option(help="Token slots of a step, over all processes.")] = None,
-    micro_tokens: Annotated[int | None, typer.Option(help="Token slots a process computes at once: less memory.")] = None,
-    window_tokens: Annotated[list[int] | None, typer.Option(help=f"Longest window, drawn per document{REPEATED}.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    warmup_steps: Annotated[int | None, typer.Option(help="Steps until the peak.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Order, masks and dropout.")] = None,
-    whole_words: Annotated[bool | None, typer.Option("--whole-words/--no-whole-words", help="Mask words as a whole.")] = None,
-    first_global: Annotated[bool | None, typer.Option("--global/--no-global", help="Global attention of <s>.")] = None,
-    bf16: Annotated[bool | None, typer.Option("--bf16/--no-bf16", help="Compute in bfloat16.")] = None,
-    copy_local_to_global: Annotated[
-        bool | None, typer.Option("--copy-local-to-global/--no-copy-local-to-global", help="At the end, as published.")
-    ] = None,
-    architecture: Annotated[Path | None, typer.Option(help="config.json of a Longformer, for strategy scratch.")] = None,
-    log_steps: Annotated[int | None, typer.Option(help="Steps between entries of the log.")] = None,
-    held_out_steps: Annotated[int | None, typer.Option(help="Steps between held-out scores.")] = None,
-    checkpoint_seconds: Annotated[float | None, typer.Option(help="Seconds between checkpoints.")] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard/--no-tensorboard", help="Write event files.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and train nothing.")] = False,
+    device: flags.Device = "cpu",
+    resume: flags.Resume = False,
+    steps: flags.Steps = None,
+    epochs: flags.Epochs = None,
+    seconds: flags.Seconds = None,
+    batch_tokens: flags.BatchTokens = None,
+    micro_tokens: flags.MicroTokens = None,
+    window_tokens: flags.WindowTokens = None,
+    learning_rate: flags.LearningRate = None,
+    warmup_steps: flags.WarmupSteps = None,
+    seed: flags.Seed = None,
+    whole_words: flags.WholeWords = None,
+    first_global: flags.FirstGlobal = None,
+    bf16: flags.Bf16 = None,
+    copy_local_to_global: flags.CopyLocalToGlobal = None,
+    architecture: flags.Architecture = None,
+    log_steps: flags.LogSteps = None,
+    held_out_steps: flags.HeldOutSteps = None,
+    checkpoint_seconds: flags.CheckpointSeconds = None,
+    tensorboard: flags.Tensorboard = True,
+    dry_run: flags.DryRun = False,
 ) -> None:
     """Train on masked words; alone, or as `torchrun --no-python drlongformer train pretrain ...` on many processes."""
     needs_training_packages()
-    from drlongformer.model import hub  # noqa: PLC0415
-    from drlongformer.training import catalogue, distributed, pretrain  # noqa: PLC0415
+    from drlongformer.training import catalogue, pretrain  # noqa: PLC0415
 
     chosen = _changed(
         catalogue.chosen(recipe, strategy=strategy, architecture=architecture, tokenizer_json=tokenizer),
@@ -130,20 +128,45 @@ def train_pretrain(  # noqa: PLR0913 - one parameter a flag
         whole=_given(seed=seed, copy_local_to_global=copy_local_to_global) | _length(steps, epochs),
     )
     texts = pretrain.Texts.of(corpus, tokenizer_json=tokenizer)
-    source = base or chosen.base
     if dry_run:
-        for name, value in pretrain.outlook(chosen, texts).items():
-            typer.echo(f"{name:>24}  {value}")
+        _tell_outlook(chosen, texts)
         return
+    source = None if resume else base or chosen.base
+    _train(chosen, texts, output=output, source=source, revision=revision, device=device, resume=resume, board=tensorboard)
+
+
+def _tell_outlook(recipe: PretrainingRecipe, texts: Texts) -> None:
+    """What a run would read and for how many steps, a line each."""
+    from drlongformer.training import pretrain  # noqa: PLC0415
+
+    for name, value in pretrain.outlook(recipe, texts).items():
+        typer.echo(f"{name:>24}  {value}")
+
+
+def _train(
+    recipe: PretrainingRecipe,
+    texts: Texts,
+    *,
+    output: Path,
+    source: str | None,
+    revision: str | None,
+    device: str,
+    resume: bool,
+    board: bool,
+) -> None:
+    """Train in this process's place among the others; source: the checkpoint to begin with, None to resume or from nothing."""
+    from drlongformer.model import hub  # noqa: PLC0415
+    from drlongformer.training import distributed, pretrain  # noqa: PLC0415
+
     logs.configure(style="text", level="info")
     with distributed.joined(device) as group, _watched(group.leads) as on_step:
         trained = pretrain.run(
-            chosen,
+            recipe,
             texts=texts,
             output=output,
-            base=None if resume or source is None else hub.fetch(source, revision=revision).folder,
+            base=None if source is None else hub.fetch(source, revision=revision).folder,
             group=group,
-            watch=pretrain.Watch(on_step=on_step, on_finished=_tell_finished, tensorboard=tensorboard),
+            watch=pretrain.Watch(on_step=on_step, on_finished=_tell_finished, tensorboard=board),
             resume=resume,
         )
     if group.leads:

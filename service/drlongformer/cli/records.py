@@ -13,6 +13,7 @@ import typer
 from rich.progress import track
 from rich.table import Table
 
+from drlongformer.cli import options
 from drlongformer.cli.base import err, needs_training_packages, out, told
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Annotations = Annotated[Path, typer.Argument(help="JSON lines, an export of Doccano or Label Studio, or a folder of brat.")]
-FormatOption = Annotated[str, typer.Option(metavar="auto|jsonl|brat|doccano|label-studio", help="Form of the annotations.")]
 
 
 @commands.command("check")
@@ -34,10 +34,10 @@ def train_check(
     file: Annotations,
     *,
     task: Annotated[str, typer.Option(metavar="ner|classify|similarity|multiple-choice", help="What was annotated.")],
-    format: FormatOption = "auto",  # noqa: A002 - the option's name
-    group_by: Annotated[str | None, typer.Option(help="Field that must stay in one split, such as patient.")] = None,
+    format: options.Format = "auto",  # noqa: A002 - the option's name
+    group_by: options.GroupBy = None,
     labels: Annotated[str | None, typer.Option(metavar="A,B,...", help="The only labels allowed.")] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of the files.")] = "utf-8",
+    encoding: options.Encoding = "utf-8",
 ) -> None:
     """Check annotations: every fault by file and line, then counts, lengths and warnings; exit code 1 if there are faults."""
     from drlongformer.training.records import reader, summary  # noqa: PLC0415
@@ -104,7 +104,7 @@ def show(found: Summary) -> None:
 @commands.command("preannotate")
 @told
 def train_preannotate(
-    model: Annotated[Path, typer.Argument(help="A bundle's folder (NAME/VERSION) or a trained folder.")],
+    model: options.Model,
     texts: Annotated[Path, typer.Argument(help='Lines of {"id", "text"}, or a folder of .txt files.')],
     *,
     output: Annotated[Path, typer.Option(help="File to write; for brat an empty folder.")],
@@ -112,9 +112,9 @@ def train_preannotate(
         Literal["jsonl", "brat", "doccano", "label-studio"], typer.Option(help="Tool that people correct the proposals in.")
     ],
     task: Annotated[Literal["ner", "classify"], typer.Option(help="What is proposed; not needed with --head.")] = "ner",
-    head: Annotated[str | None, typer.Option(help="Name of the head; the task's first by default.")] = None,
+    head: options.Head = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the texts.")] = "utf-8",
-    device: Annotated[str, typer.Option(metavar="cpu|cuda[:i]", help="Device that computes.")] = "cpu",
+    device: options.Device = "cpu",
 ) -> None:
     """Propose annotations for texts nobody has annotated, in the form of a tool in which people correct them."""
     needs_training_packages()

@@ -33,7 +33,7 @@ from drlongformer.tasks import similarity as similarity_task
 from drlongformer.tasks.multiple_choice import Choice, PairTexts
 from drlongformer.text.pairs import PAIR_SPECIALS, plan_part, truncate_pair
 from drlongformer.text.windows import truncate
-from drlongformer.types import Encoded, FloatArray, IntArray, Pair, Question, Window, WindowOutput
+from drlongformer.types import Encoded, IntArray, Pair, Question, Window, WindowOutput
 
 SEVERAL: Final = "sigmoid"
 """The function of heads that decide each option by itself."""
@@ -93,8 +93,11 @@ def multiple_choice(model: ServedModel, options: ChoiceOptions, limits: Limits) 
         _check_windows(question, cut, asked, limits)
 
         def finish(outputs: Sequence[WindowOutput]) -> Choice:
+            logits = choice_task.merge(
+                outputs, cut.windows, output=head.output, window_merge=head.window_merge, labels=head.labels, letters=letters
+            )
             return choice_task.decide(
-                _logits(head, outputs, cut.windows, letters),
+                logits,
                 options=tuple(question.options),
                 function=head.function or "softmax",
                 multiple=options.multiple,
@@ -219,16 +222,6 @@ def _check_windows(question: Question, cut: _Cut, asked: _Asked, limits: Limits)
             f"question {question.index} takes {windows} windows ({len(cut.windows)} of its context for each of "
             f"{len(asked.seconds)} options), the limit is {limits.max_windows}"
         )
-
-
-def _logits(
-    head: HeadSpec, outputs: Sequence[WindowOutput], windows: Sequence[Window], letters: Sequence[str] | None
-) -> FloatArray:
-    if letters is None:
-        return choice_task.merge_each(outputs, windows, output=head.output, window_merge=head.window_merge)
-    return choice_task.merge_joint(
-        outputs, windows, output=head.output, window_merge=head.window_merge, labels=head.labels, letters=letters
-    )
 
 
 def _cut(encoded: Encoded, window: Window) -> IntArray:

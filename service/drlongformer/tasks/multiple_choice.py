@@ -92,7 +92,22 @@ def ask(*, output: str) -> Ask:
     return classify.ask(output=output)
 
 
-def merge_each(
+def merge(
+    outputs: Sequence[WindowOutput],
+    windows: Sequence[Window],
+    *,
+    output: str,
+    window_merge: WindowMerge,
+    labels: Sequence[str],
+    letters: Sequence[str] | None,
+) -> FloatArray:
+    """One logit per option `[O]` in either layout; letters: that of each option, None in layout `each`."""
+    if letters is None:
+        return _merge_each(outputs, windows, output=output, window_merge=window_merge)
+    return _merge_joint(outputs, windows, output=output, window_merge=window_merge, labels=labels, letters=letters)
+
+
+def _merge_each(
     outputs: Sequence[WindowOutput], windows: Sequence[Window], *, output: str, window_merge: WindowMerge
 ) -> FloatArray:
     """Layout `each`: one logit per option `[O]`, from W * O answers, those of the first option's windows first."""
@@ -103,7 +118,7 @@ def merge_each(
     return np.concatenate([classify.merge(its, windows, output=output, window_merge=window_merge) for its in of_option])
 
 
-def merge_joint(
+def _merge_joint(
     outputs: Sequence[WindowOutput],
     windows: Sequence[Window],
     *,

@@ -89,7 +89,9 @@ def _choice(subject: Subject, head: HeadSpec, question: ChoiceRecord, *, several
     windows, firsts = _read_through(subject, question, first.ids, context=context, beside=longest)
 
     def finish(outputs: Sequence[WindowOutput]) -> Choice:
-        logits = _logits(head, outputs, windows, letters)
+        logits = multiple_choice.merge(
+            outputs, windows, output=head.output, window_merge=head.window_merge, labels=head.labels, letters=letters
+        )
         function, thresholds = head.function or "none", head.thresholds
         return multiple_choice.decide(
             logits, options=names, function=function, multiple=several, thresholds=thresholds, letters=letters
@@ -97,17 +99,6 @@ def _choice(subject: Subject, head: HeadSpec, question: ChoiceRecord, *, several
 
     passes = tuple(_window(subject, head, asked, second.ids) for second in seconds for asked in firsts)
     return Prepared(tokens=len(first) + longest, passes=passes, finish=finish)
-
-
-def _logits(
-    head: HeadSpec, outputs: Sequence[WindowOutput], windows: Sequence[Window], letters: Sequence[str] | None
-) -> FloatArray:
-    """One logit per option `[O]`; letters: those of a `joint` head."""
-    if letters is None:
-        return multiple_choice.merge_each(outputs, windows, output=head.output, window_merge=head.window_merge)
-    return multiple_choice.merge_joint(
-        outputs, windows, output=head.output, window_merge=head.window_merge, labels=head.labels, letters=letters
-    )
 
 
 def _texts(question: ChoiceRecord, letters: Sequence[str] | None) -> Sequence[PairTexts]:

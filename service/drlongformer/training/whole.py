@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tokenizers
 
-from drlongformer.training import corpus, evaluate, finetune, pretrain, tokenizer
+from drlongformer.training import corpus, disk, evaluate, finetune, pretrain, tokenizer
 from drlongformer.training.checkpoints import STATE, has_run
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.lessons import ChoiceSource, ClassSource, KinSource, PairSource, RawSource, SpanSource
@@ -52,8 +52,9 @@ def run(recipe: Recipe, *, data: Path, output: Path) -> Path:
         output=output / FINETUNED,
         resume=has_run(output / FINETUNED),
     )
-    shutil.copytree(finetuned, output / TRAINED, dirs_exist_ok=True, ignore=shutil.ignore_patterns(STATE))
-    finetune.tune_thresholds(recipe.finetuning, folder, output / TRAINED)
+    with disk.whole(output / TRAINED) as beside:
+        shutil.copytree(finetuned, beside, ignore=shutil.ignore_patterns(STATE))
+        finetune.tune_thresholds(recipe.finetuning, folder, beside)
     evaluate.run(recipe.evaluation, trained_model=output / TRAINED, folder=folder, output=output / SCORES)
     write_provenance(recipe, folder=folder, output=output)
     return output / TRAINED
