@@ -71,7 +71,7 @@ NOT_THE_SCHEMA = [
     with_field(CANARY, CANARY),
     with_field("", CANARY),
     with_field("__class__", CANARY),
-    with_field("chunks", "sentences", path="/embed"),
+    with_field("chunks", "words", path="/embed"),
     with_field("parameters", {CANARY: 1}),
     with_field("truncate", True),
     *(with_field("overflow", value) for value in (CANARY, "", None, 3, ["windows"], "Windows")),
@@ -155,7 +155,6 @@ NOT_HTTP_AS_WE_SPEAK_IT = [
             "/%00",
             "/..%2fetc%2fpasswd",
             "/similarities",
-            "/v1/completions",
         )
         for method in ("POST", "GET")
     ),

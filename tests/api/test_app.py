@@ -24,11 +24,12 @@ from tests.api.serving import running, wait_until
 
 TEXT = "Le patient a de la fièvre. 👩\u200d⚕ Toux sèche, e\u0301lancements."
 LONG = " ".join(["fièvre"] * 300)
-TASKS = ["/embed", "/ner", "/classify", "/fill-mask", "/similarity", "/multiple-choice", "/tokenize"]
+TASKS = ["/embed", "/ner", "/classify", "/analyze", "/fill-mask", "/similarity", "/multiple-choice", "/tokenize"]
 ANSWERS: dict[str, type[BaseModel]] = {
     "/embed": results.EmbedAnswer,
     "/ner": results.NerAnswer,
     "/classify": results.ClassifyAnswer,
+    "/analyze": results.AnalyzeAnswer,
     "/fill-mask": results.FillMaskAnswer,
     "/similarity": results.SimilarityAnswer,
     "/multiple-choice": results.MultipleChoiceAnswer,
@@ -320,7 +321,7 @@ async def test_the_page_of_the_documentation_names_every_route_and_needs_no_othe
     assert "<script" not in html
 
 
-def test_what_a_later_issue_brings_is_absent_not_stubbed(tmp_path: Path) -> None:
+def test_the_document_tells_of_every_route_and_of_no_other(tmp_path: Path) -> None:
     app = create_app(services.service(tmp_path))
     paths = set(app.openapi()["paths"])
     assert paths == {*TASKS, "/models", "/models/{name}", "/livez", "/readyz", "/health", "/usage", "/debug/slow", "/metrics"}

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
@@ -21,16 +22,23 @@ from pydantic import BaseModel, SerializeAsAny, TypeAdapter
 
 from drlongformer.api.problems import describe
 from drlongformer.api.requests import (
+    AnalyzeEmbed,
+    AnalyzeNer,
+    AnalyzeRequest,
     ClassifyRequest,
+    EmbedFields,
     EmbedRequest,
     FillMaskRequest,
     MultipleChoiceRequest,
+    NerFields,
     NerRequest,
     SimilarityRequest,
     TextRequest,
     TokenizeRequest,
 )
 from drlongformer.api.results import (
+    AnalyzeResult,
+    ChunkBody,
     ClassifyResult,
     EmbedResult,
     EntityBody,
@@ -49,7 +57,7 @@ from drlongformer.api.results import (
     TokenizeResult,
     UsageBody,
 )
-from drlongformer.serving.requests import Answer, DocumentResult, Embedding, Entities, Similarity, TokenSpan
+from drlongformer.serving.requests import Analysis, Answer, DocumentResult, Embedding, Entities, Similarity, TokenSpan
 from drlongformer.tasks.classify import LabelScore
 from drlongformer.tasks.fill_mask import MaskPredictions
 from drlongformer.tasks.multiple_choice import Choice
@@ -61,28 +69,33 @@ A = TypeVar("A")
 SLICE: Final = 2000
 """Tokens, entities or words of one piece of an answer."""
 
+NUMBERS: Final = 16_000
+"""Numbers of one piece of an answer, where it holds the vectors of chunks."""
+
 _PARTS: Final[TypeAdapter[list[Part]]] = TypeAdapter(list[SerializeAsAny[Part]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """What a task tells of one document: short fields, and one long list that is written slice by slice.
+class _Parts:
+    """A long list; `size` is how many of its parts make one piece."""
 
-    `name` is the list's, empty where there is none; `size` is how many of its parts make one piece.
-    """
-
-    short: Mapping[str, object]
-    name: str = ""
-    parts: Iterable[Part] = ()
+    parts: Iterable[Part]
     size: int = SLICE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What a task tells of one document: short fields, and long lists by their names, which are written slice by slice."""
+
+    short: Mapping[str, object] = field(default_factory=dict)
+    long: Mapping[str, _Parts] = field(default_factory=dict)
 
 
 def embed(request: EmbedRequest, answer: Answer[Embedding], instance: str) -> Iterator[bytes]:
     """Vectors in the encoding that was asked for."""
 
-    def own(_index: int, found: Embedding) -> _Told:
-        vector = _base64(found.vector) if request.encoding == "base64" else found.vector.tolist()
-        return _Told(short={"embedding": vector, "embedding_space": found.space})
+    def own(index: int, found: Embedding) -> _Told:
+        return _embedding(request, found, _places(request, request.inputs[index].text))
 
     return _whole(EmbedResult, answer, own, instance)
 
@@ -91,30 +104,59 @@ def ner(request: NerRequest, answer: Answer[Entities], instance: str) -> Iterato
     """Entities with their places, with their text unless that was declined."""
 
     def own(index: int, found: Entities) -> _Told:
-        place = _places(request, request.inputs[index].text)
-        entities = (
-            EntityBody(
-                label=entity.label,
-                start=place(entity.start),
-                end=place(entity.end),
-                text=entity.text if request.return_text else None,
-                score=entity.score,
-            )
-            for entity in found.entities
-        )
-        return _Told(short={"redacted": found.redacted}, name="entities", parts=entities)
+        return _entities(request, found, _places(request, request.inputs[index].text))
 
     return _whole(NerResult, answer, own, instance)
 
 
 def classify(_request: ClassifyRequest, answer: Answer[tuple[LabelScore, ...]], instance: str) -> Iterator[bytes]:
     """Labels as they come, best first."""
+    return _whole(ClassifyResult, answer, lambda _, found: _labels(found), instance)
 
-    def own(_index: int, found: tuple[LabelScore, ...]) -> _Told:
-        labels = (LabelBody(label=each.label, score=each.score) for each in found)
-        return _Told(short={}, name="labels", parts=labels)
 
-    return _whole(ClassifyResult, answer, own, instance)
+def analyze(request: AnalyzeRequest, answer: Answer[Analysis], instance: str) -> Iterator[bytes]:
+    """The fields of every task that was asked."""
+
+    def own(index: int, found: Analysis) -> _Told:
+        place = _places(request, request.inputs[index].text)
+        told = []
+        if found.embed is not None:
+            told.append(_embedding(request.embed or AnalyzeEmbed(), found.embed, place))
+        if found.ner is not None:
+            told.append(_entities(request.ner or AnalyzeNer(), found.ner, place))
+        if found.classify is not None:
+            told.append(_labels(found.classify))
+        short = {name: value for each in told for name, value in each.short.items()}
+        return _Told(short=short, long={name: parts for each in told for name, parts in each.long.items()})
+
+    return _whole(AnalyzeResult, answer, own, instance)
+
+
+def _embedding(asked: EmbedFields, found: Embedding, place: Callable[[int], int]) -> _Told:
+    write = partial(_vector, encoding=asked.encoding)
+    short = {"embedding": write(found.vector), "embedding_space": found.space}
+    if found.chunks is None:
+        return _Told(short=short)
+    chunks = (ChunkBody(start=place(each.start), end=place(each.end), embedding=write(each.vector)) for each in found.chunks)
+    return _Told(short=short, long={"chunks": _Parts(parts=chunks, size=max(1, NUMBERS // len(found.vector)))})
+
+
+def _entities(asked: NerFields, found: Entities, place: Callable[[int], int]) -> _Told:
+    entities = (
+        EntityBody(
+            label=entity.label,
+            start=place(entity.start),
+            end=place(entity.end),
+            text=entity.text if asked.return_text else None,
+            score=entity.score,
+        )
+        for entity in found.entities
+    )
+    return _Told(short={"redacted": found.redacted}, long={"entities": _Parts(parts=entities)})
+
+
+def _labels(found: tuple[LabelScore, ...]) -> _Told:
+    return _Told(long={"labels": _Parts(parts=(LabelBody(label=each.label, score=each.score) for each in found))})
 
 
 def fill_mask(request: FillMaskRequest, answer: Answer[tuple[MaskPredictions, ...]], instance: str) -> Iterator[bytes]:
@@ -133,7 +175,7 @@ def fill_mask(request: FillMaskRequest, answer: Answer[tuple[MaskPredictions, ..
             for mask in found
         )
         words = max((len(mask.predictions) for mask in found), default=0)
-        return _Told(short={}, name="masks", parts=masks, size=max(1, SLICE // max(1, words)))
+        return _Told(long={"masks": _Parts(parts=masks, size=max(1, SLICE // max(1, words)))})
 
     return _whole(FillMaskResult, answer, own, instance)
 
@@ -144,7 +186,7 @@ def tokenize(request: TokenizeRequest, answer: Answer[Sequence[TokenSpan]], inst
     def own(index: int, found: Sequence[TokenSpan]) -> _Told:
         place = _places(request, request.inputs[index].text)
         tokens = (TokenBody(id=each.id, token=each.token, start=place(each.start), end=place(each.end)) for each in found)
-        return _Told(short={"count": len(found)}, name="tokens", parts=tokens)
+        return _Told(short={"count": len(found)}, long={"tokens": _Parts(parts=tokens)})
 
     return _whole(TokenizeResult, answer, own, instance)
 
@@ -184,7 +226,7 @@ def _whole(shape: type[ResultBody], answer: Answer[A], own: Callable[[int, A], _
 def _result(
     shape: type[ResultBody], result: DocumentResult[A], own: Callable[[int, A], _Told], instance: str
 ) -> Iterator[bytes]:
-    """One result; its long list comes last, and its slices are joined by commas."""
+    """One result; its long lists come last, and their slices are joined by commas."""
     if result.error is not None or result.answer is None:
         problem = describe(result.error or ValueError("no answer"), instance=instance)
         yield _json(shape(index=result.index, id=result.id, error=problem))
@@ -194,14 +236,16 @@ def _result(
     if result.truncated:
         counts["tokens_read"] = result.tokens_read
     known = {"index": result.index, "id": result.id} | counts | dict(told.short)
-    known.pop(told.name, None)  # the tokens of `/tokenize` stand where their number stands elsewhere
+    for name in told.long:
+        known.pop(name, None)  # the tokens of `/tokenize` stand where their number stands elsewhere
     short = _json(shape.model_validate(known))
-    if told.name:
-        yield short.removesuffix(b"}") + f',"{told.name}":['.encode()
-        yield from _slices(iter(told.parts), told.size)
-        yield b"]}"
-    else:
-        yield short
+    yield short.removesuffix(b"}") if told.long else short
+    for name, long in told.long.items():
+        yield f',"{name}":['.encode()
+        yield from _slices(iter(long.parts), long.size)
+        yield b"]"
+    if told.long:
+        yield b"}"
 
 
 def _slices(parts: Iterator[Part], size: int) -> Iterator[bytes]:
@@ -224,5 +268,8 @@ def _places(request: TextRequest, text: str) -> Callable[[int], int]:
     return lambda offset: int(places[offset])
 
 
-def _base64(vector: FloatArray) -> str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+def _vector(vector: FloatArray, *, encoding: str) -> list[float] | str:
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii")
+    numbers: list[float] = vector.tolist()
+    return numbers

@@ -54,6 +54,17 @@ EXAMPLES: Mapping[str, Example] = {
             21, labels=[{"label": "N_systeme_nerveux", "score": 0.978}, {"label": "R_respiratoire", "score": 0.012}]
         ),
     ),
+    "/analyze": Example(
+        request={"inputs": _TEXT, "tasks": ["ner", "classify"], "ner": {"min_score": 0.9}, "classify": {"top_k": 1}},
+        answer=_answer(
+            21,
+            entities=[
+                {"label": "ACTOR", "start": 0, "end": 17, "text": "Patient de 64 ans", "score": 0.999},
+                {"label": "TIMEX3", "start": 41, "end": 52, "text": "trois jours", "score": 1.0},
+            ],
+            labels=[{"label": "N_systeme_nerveux", "score": 0.978}],
+        ),
+    ),
     "/fill-mask": Example(
         request={"inputs": "Le patient souffre de <mask> chronique.", "top_k": 1},
         answer=_answer(

@@ -38,6 +38,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "/embed": "infer",
     "/ner": "infer",
     "/classify": "infer",
+    "/analyze": "infer",
     "/fill-mask": "infer",
     "/similarity": "infer",
     "/multiple-choice": "infer",

@@ -1,14 +1,19 @@
-"""The body of each task route's request; their JSON schemas are what `/openapi.json` shows."""
+"""The body of each task route's request; their JSON schemas are what `/openapi.json` shows.
+
+What a task can be asked (`…Fields`) stands apart from what it is asked about, so that `/analyze` asks it in the same words.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from drlongformer.api.chunks import CHUNKS, ChunksField, for_every_document
 from drlongformer.api.inputs import (
     OWN,
     PAIRS,
@@ -25,7 +30,16 @@ from drlongformer.api.inputs import (
     SourceBody,
 )
 from drlongformer.api.schemas import CommonRequest, Name
-from drlongformer.serving.requests import ChoiceOptions, ClassifyOptions, EmbedOptions, FillMaskOptions, NerOptions
+from drlongformer.serving.requests import (
+    AnalyzeOptions,
+    ChoiceOptions,
+    Chunks,
+    ClassifyOptions,
+    EmbedOptions,
+    FillMaskOptions,
+    NerOptions,
+    RequestOptions,
+)
 from drlongformer.types import Document, Location, Pair, Question
 
 Words = Annotated[list[Name], Field(min_length=1, max_length=1000)]
@@ -53,8 +67,8 @@ class TokenizeRequest(TextRequest):
     """`POST /tokenize`."""
 
 
-class EmbedRequest(TextRequest):
-    """`POST /embed`."""
+class EmbedFields(Body):
+    """What is asked of an embedding."""
 
     pooling: Literal["cls", "mean"] | None = Field(None, description="The model's own if left out.")
     normalize: bool = Field(True, description="Whether vectors have length 1.")
@@ -62,16 +76,34 @@ class EmbedRequest(TextRequest):
         None, description="Keep the first so many, renormalised."
     )
     encoding: Literal["float", "base64"] = Field("float", description="`base64`: little-endian float32.")
+    chunks: ChunksField = CHUNKS
 
-    def options(self, deadline_seconds: float) -> EmbedOptions:
+    def asked(self, common: RequestOptions) -> EmbedOptions:
         """The pipeline's options."""
         return EmbedOptions(
-            common=self.common(deadline_seconds), pooling=self.pooling, normalize=self.normalize, dimensions=self.dimensions
+            common=common,
+            pooling=self.pooling,
+            normalize=self.normalize,
+            dimensions=self.dimensions,
+            chunks=self.chunks,
         )
 
 
-class NerRequest(TextRequest):
-    """`POST /ner`."""
+class EmbedRequest(EmbedFields, TextRequest):
+    """`POST /embed`."""
+
+    @field_validator("chunks")
+    @classmethod
+    def _for_every_document(cls, chunks: Chunks | None, info: ValidationInfo) -> Chunks | None:
+        return for_every_document(chunks, info)
+
+    def options(self, deadline_seconds: float) -> EmbedOptions:
+        """The pipeline's options."""
+        return self.asked(self.common(deadline_seconds))
+
+
+class NerFields(Body):
+    """What is asked of entities."""
 
     aggregation: Literal["simple", "first", "average", "max", "none"] | None = Field(
         None, description="How tokens become entities, with Hugging Face's meanings; the model's own decoder if left out."
@@ -85,17 +117,10 @@ class NerRequest(TextRequest):
         False, description="Also give the text with each entity that is answered replaced by `[LABEL]`; not with `truncate`."
     )
 
-    @field_validator("redact")
-    @classmethod
-    def _whole(cls, redact: bool, info: ValidationInfo) -> bool:
-        if redact and info.data.get("overflow") == "truncate":
-            raise PydanticCustomError(OWN, "needs the whole document; with overflow 'truncate' its rest is not read")
-        return redact
-
-    def options(self, deadline_seconds: float) -> NerOptions:
+    def asked(self, common: RequestOptions) -> NerOptions:
         """The pipeline's options."""
         return NerOptions(
-            common=self.common(deadline_seconds),
+            common=common,
             aggregation=self.aggregation,
             labels=None if self.labels is None else tuple(self.labels),
             min_score=self.min_score,
@@ -103,17 +128,119 @@ class NerRequest(TextRequest):
         )
 
 
-class ClassifyRequest(TextRequest):
-    """`POST /classify`."""
+class NerRequest(NerFields, TextRequest):
+    """`POST /ner`."""
+
+    @field_validator("redact")
+    @classmethod
+    def _whole(cls, redact: bool, info: ValidationInfo) -> bool:
+        _check_whole(redact, info)
+        return redact
+
+    def options(self, deadline_seconds: float) -> NerOptions:
+        """The pipeline's options."""
+        return self.asked(self.common(deadline_seconds))
+
+
+def _check_whole(redact: bool, info: ValidationInfo) -> None:
+    if redact and info.data.get("overflow") == "truncate":
+        raise PydanticCustomError(OWN, "needs the whole document; with overflow 'truncate' its rest is not read")
+
+
+class ClassifyFields(Body):
+    """What is asked of a classification."""
 
     top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         None, description="The best so many labels; all if left out."
     )
     function: Literal["softmax", "sigmoid", "none"] | None = Field(None, description="The model's own if left out.")
 
+    def asked(self, common: RequestOptions) -> ClassifyOptions:
+        """The pipeline's options."""
+        return ClassifyOptions(common=common, top_k=self.top_k, function=self.function)
+
+
+class ClassifyRequest(ClassifyFields, TextRequest):
+    """`POST /classify`."""
+
     def options(self, deadline_seconds: float) -> ClassifyOptions:
         """The pipeline's options."""
-        return ClassifyOptions(common=self.common(deadline_seconds), top_k=self.top_k, function=self.function)
+        return self.asked(self.common(deadline_seconds))
+
+
+AnalyzedTask = Literal["embed", "ner", "classify"]
+
+
+class Headed(Body):
+    """Which head answers."""
+
+    head: Name | None = Field(None, description="Which of the model's heads for this task; its first if left out.")
+
+
+class AnalyzeEmbed(EmbedFields, Headed):
+    """What `/analyze` asks of the embedding."""
+
+
+class AnalyzeNer(NerFields, Headed):
+    """What `/analyze` asks of the entities."""
+
+
+class AnalyzeClassify(ClassifyFields, Headed):
+    """What `/analyze` asks of the classification."""
+
+
+class AnalyzeRequest(TextRequest):
+    """`POST /analyze`."""
+
+    inner: ClassVar[Mapping[str, type[Body]]] = {
+        "": DocumentBody,
+        "embed": AnalyzeEmbed,
+        "ner": AnalyzeNer,
+        "classify": AnalyzeClassify,
+    }
+
+    tasks: Annotated[list[AnalyzedTask], Field(min_length=1, max_length=3)] = Field(
+        description="What is asked of every document; heads that were trained alike share one pass of the model."
+    )
+    embed: AnalyzeEmbed | None = Field(None, description="As in `/embed`, with the `head` that answers.")
+    ner: AnalyzeNer | None = Field(None, description="As in `/ner`, with the `head` that answers.")
+    classify: AnalyzeClassify | None = Field(None, description="As in `/classify`, with the `head` that answers.")
+
+    @field_validator("head")
+    @classmethod
+    def _in_each_task(cls, head: str | None) -> str | None:
+        if head is not None:
+            raise PydanticCustomError(OWN, "belongs into the options of each task")
+        return head
+
+    @field_validator("tasks")
+    @classmethod
+    def _once(cls, tasks: list[AnalyzedTask]) -> list[AnalyzedTask]:
+        if len(set(tasks)) < len(tasks):
+            raise PydanticCustomError(OWN, "names a task twice")
+        return tasks
+
+    @field_validator("embed", "ner", "classify")
+    @classmethod
+    def _asked_for(cls, options: Body | None, info: ValidationInfo) -> Body | None:
+        if options is not None and info.field_name not in info.data.get("tasks", (info.field_name,)):
+            raise PydanticCustomError(OWN, "has options, and is not among the tasks")
+        if isinstance(options, AnalyzeNer):
+            _check_whole(options.redact, info)
+        if isinstance(options, AnalyzeEmbed):
+            return options.model_copy(update={"chunks": for_every_document(options.chunks, info)})
+        return options
+
+    def options(self, deadline_seconds: float) -> AnalyzeOptions:
+        """The pipeline's options."""
+        common = self.common(deadline_seconds)
+        embed, ner, classify = self.embed or AnalyzeEmbed(), self.ner or AnalyzeNer(), self.classify or AnalyzeClassify()
+        return AnalyzeOptions(
+            common=common,
+            embed=embed.asked(replace(common, head=embed.head)) if "embed" in self.tasks else None,
+            ner=ner.asked(replace(common, head=ner.head)) if "ner" in self.tasks else None,
+            classify=classify.asked(replace(common, head=classify.head)) if "classify" in self.tasks else None,
+        )
 
 
 class FillMaskRequest(TextRequest):

@@ -63,11 +63,23 @@ class AnswerBody(Part, Generic[R]):
     usage: UsageBody
 
 
+class ChunkBody(Part):
+    """The vector of a part of the document, the code points from `start` to `end`."""
+
+    start: int
+    end: int
+    embedding: list[FiniteFloat] | str
+
+
 class EmbedResult(ResultBody):
-    """One vector, as numbers or as base64 of little-endian float32; vectors of equal `embedding_space` may be compared."""
+    """One vector, as numbers or as base64 of little-endian float32; vectors of equal `embedding_space` may be compared.
+
+    chunks: those of the document's parts, in their order, where they were asked for.
+    """
 
     embedding: list[FiniteFloat] | str | None = None
     embedding_space: str | None = None
+    chunks: list[ChunkBody] | None = None
 
 
 class EntityBody(Part):
@@ -98,6 +110,10 @@ class ClassifyResult(ResultBody):
     """Labels, best first."""
 
     labels: list[LabelBody] | None = None
+
+
+class AnalyzeResult(EmbedResult, NerResult, ClassifyResult):
+    """Every task's fields; those of tasks that were not asked are left out."""
 
 
 class PredictionBody(Part):
@@ -169,6 +185,10 @@ class NerAnswer(AnswerBody[NerResult]):
 
 class ClassifyAnswer(AnswerBody[ClassifyResult]):
     """Answer of `POST /classify`."""
+
+
+class AnalyzeAnswer(AnswerBody[AnalyzeResult]):
+    """Answer of `POST /analyze`."""
 
 
 class FillMaskAnswer(AnswerBody[FillMaskResult]):

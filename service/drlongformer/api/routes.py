@@ -25,6 +25,7 @@ from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.pieces import PiecewiseResponse, joined
 from drlongformer.api.record import Record, record_of
 from drlongformer.api.requests import (
+    AnalyzeRequest,
     ClassifyRequest,
     EmbedRequest,
     FillMaskRequest,
@@ -60,6 +61,7 @@ REQUESTS: tuple[type[CommonRequest[Any]], ...] = (
     EmbedRequest,
     NerRequest,
     ClassifyRequest,
+    AnalyzeRequest,
     FillMaskRequest,
     SimilarityRequest,
     MultipleChoiceRequest,
@@ -112,6 +114,12 @@ def task_routes(service: Service) -> APIRouter:
         """Labels with their scores, best first."""
         call = await read_call(service, request, ClassifyRequest)
         return await call.reply(answers.classify, pipeline.classify(call.body.units, call.body.options(call.seconds)))
+
+    @router.post("/analyze", **for_task("/analyze", AnalyzeRequest, results.AnalyzeAnswer))
+    async def analyze(request: Request) -> Response:
+        """Several tasks about each document, from one pass of the model where their heads were trained alike."""
+        call = await read_call(service, request, AnalyzeRequest)
+        return await call.reply(answers.analyze, pipeline.analyze(call.body.units, call.body.options(call.seconds)))
 
     @router.post("/fill-mask", **for_task("/fill-mask", FillMaskRequest, results.FillMaskAnswer))
     async def fill_mask(request: Request) -> Response:

@@ -32,7 +32,7 @@ class CommonRequest(Body, Generic[I]):
     """What every task route understands."""
 
     inner: ClassVar[Mapping[str, type[Body]]] = {}
-    """The bodies that `inputs` is made of, by the form they come in."""
+    """The bodies that `inputs` is made of, by the form they come in, and those of other fields, by the field."""
 
     inputs: I
     model: Name | None = Field(None, description="`name` or `name:version`; may be left out where one model has the task.")
@@ -112,7 +112,8 @@ def _told(model: type[CommonRequest[Any]], detail: ErrorDetails) -> FieldError:
     loc = tuple(part for part in detail["loc"] if part not in FORMS)
     if detail["type"] == "extra_forbidden":
         *parent, unknown = loc
-        known = (model.inner[str(form)] if parent else model).model_fields
+        body = model.inner.get(str(parent[0])) or model.inner[str(form)] if parent else model
+        known = body.model_fields
         return FieldError(loc=tuple(parent), msg=_unknown_field(str(unknown), list(known)))
     if detail["type"] == OWN:
         return FieldError(loc=loc, msg=detail["msg"])

@@ -153,15 +153,21 @@ class Models:
 
     def get(self, name: str | None, task: Task | None) -> ServedModel:
         """The model of that name, or the one for that task. Raises UnknownModel, UnsupportedTask and InvalidRequest."""
-        if name is None and task is not None:
-            name = self._defaults.get(task)
+        return self.get_for_all(name, () if task is None else (task,))
+
+    def get_for_all(self, name: str | None, tasks: Sequence[Task]) -> ServedModel:
+        """The model of that name, or the one that has all these tasks. Raises as `get` does."""
+        named = {self._defaults[task] for task in tasks if task in self._defaults}
+        if name is None and len(named) == 1:
+            [name] = named
         fitting = [model for model in self if name is None or model.answers_to(name)]
         if not fitting:
             raise UnknownModel(f"this model is not served; served are {', '.join(self._names(self))}", location=("model",))
-        able = [model for model in fitting if task is None or task in model.bundle.tasks]
+        able = [model for model in fitting if set(tasks) <= set(model.bundle.tasks)]
         if not able:
-            tasks = sorted({task for model in fitting for task in model.bundle.tasks})
-            raise UnsupportedTask(f"no such model has the task {task!r}; there is {', '.join(tasks)}", location=("model",))
+            asked = f"the task {tasks[0]!r}" if len(tasks) == 1 else f"all of the tasks {', '.join(tasks)}"
+            there = ", ".join(sorted({task for model in fitting for task in model.bundle.tasks}))
+            raise UnsupportedTask(f"no such model has {asked}; there is {there}", location=("model",))
         if name is None and len({model.identity.name for model in able}) > 1:
             raise InvalidRequest(f"several models can answer: {', '.join(self._names(able))}; name one", location=("model",))
         return able[0]

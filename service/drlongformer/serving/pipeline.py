@@ -22,6 +22,8 @@ from drlongformer.serving.metrics import Metrics, reason
 from drlongformer.serving.models import ANSWERING, Models, ServedModel
 from drlongformer.serving.reading import Limits, Reader, Reading, Steps, check_items
 from drlongformer.serving.requests import (
+    Analysis,
+    AnalyzeOptions,
     Answer,
     ChoiceOptions,
     ClassifyOptions,
@@ -94,6 +96,13 @@ class Pipeline:
     async def classify(self, documents: Sequence[Document], options: ClassifyOptions) -> Answer[tuple[LabelScore, ...]]:
         """The labels of each document, best first."""
         return await self._answer(documents, "classify", options.common, lambda m: readers.classify(m, options, self._limits))
+
+    async def analyze(self, documents: Sequence[Document], options: AnalyzeOptions) -> Answer[Analysis]:
+        """What several tasks say of each document, from one pass where their heads look at the text alike."""
+        with self._accounted(len(documents)):
+            model = self._models.get_for_all(options.common.model, options.tasks)
+            request = _begin("analyze", model, options.common)
+            return self._end(await self._tell(documents, request, readers.analyze(model, options, self._limits)), request)
 
     async def fill_mask(self, documents: Sequence[Document], options: FillMaskOptions) -> Answer[tuple[MaskPredictions, ...]]:
         """Words for each mask of each document."""

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar
 
+from drlongformer.errors import InputError
 from drlongformer.serving import document_tasks, embedding
 from drlongformer.serving.document_tasks import DocumentTask
 from drlongformer.serving.models import ServedModel
@@ -67,12 +69,25 @@ def analyze(model: ServedModel, options: AnalyzeOptions, limits: Limits) -> Read
     """Read documents for several tasks, in one pass for all heads that look at the text alike. Raises as the tasks' own."""
     tasks: dict[str, DocumentTask[Any]] = {}
     if options.embed is not None:
-        tasks["embed"] = embedding.embed(model, options.embed)
+        with _among_options_of("embed"):
+            tasks["embed"] = embedding.embed(model, options.embed)
     if options.ner is not None:
-        tasks["ner"] = document_tasks.ner(model, options.ner)
+        with _among_options_of("ner"):
+            tasks["ner"] = document_tasks.ner(model, options.ner)
     if options.classify is not None:
-        tasks["classify"] = document_tasks.classify(model, options.classify)
+        with _among_options_of("classify"):
+            tasks["classify"] = document_tasks.classify(model, options.classify)
     return _together(model, tasks, options.common, limits, lambda found: Analysis(**found))
+
+
+@contextmanager
+def _among_options_of(task: str) -> Iterator[None]:
+    """Tell the place of an error in one task's options as that of a request for several; no task is no place."""
+    try:
+        yield
+    except InputError as error:
+        error.location = (task, *error.location) if task else error.location
+        raise
 
 
 def _alone(model: ServedModel, task: DocumentTask[A], options: RequestOptions, limits: Limits) -> Reader[Document, A]:
@@ -101,7 +116,8 @@ def _together(
         windows = plan_windows(model, document, encoded, options, limits)
         parts = {}
         for name, task in tasks.items():
-            parts[name] = yield from task.part(document, encoded, windows)
+            with _among_options_of(name):
+                parts[name] = yield from task.part(document, encoded, windows)
         passes = [
             document_passes(
                 model,

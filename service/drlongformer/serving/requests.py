@@ -13,7 +13,7 @@ from drlongformer.errors import DrLongformerError, InvalidRequest
 from drlongformer.tasks.classify import LabelScore
 from drlongformer.tasks.ner import Entity
 from drlongformer.tasks.similarity import Method
-from drlongformer.types import FloatArray
+from drlongformer.types import FloatArray, Task
 
 Priority = Literal["interactive", "bulk"]
 PRIORITIES: tuple[Priority, ...] = ("interactive", "bulk")
@@ -127,12 +127,18 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalyzeOptions:
-    """Which tasks are answered in one pass, each with its own options; None for those that are not."""
+    """Which tasks are answered in one pass, each with its own options, of whose `common` only the head counts."""
 
     common: RequestOptions = field(default_factory=RequestOptions)
     embed: EmbedOptions | None = None
     ner: NerOptions | None = None
     classify: ClassifyOptions | None = None
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks that are asked."""
+        asked: dict[Task, object] = {"embed": self.embed, "ner": self.ner, "classify": self.classify}
+        return tuple(task for task, options in asked.items() if options is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
