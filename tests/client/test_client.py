@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
+import json
 import subprocess
 import sys
 import threading
@@ -79,6 +81,24 @@ def test_every_task_is_answered_in_types(client: Client) -> None:
     assert set(choice.answer) <= {"a", "b"}
 
 
+def test_several_tasks_are_answered_together_in_types() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert json.loads(request.content) == {"inputs": ["toux"], "tasks": ["embed", "ner"], "embed": {"encoding": "base64"}}
+        packed = base64.b64encode(np.array([1, 2], dtype="<f4").tobytes()).decode()
+        result = {"index": 0, "tokens": 3, "windows": 1, "truncated": False, "embedding": packed, "embedding_space": "s"}
+        result |= {"entities": [], "chunks": [{"start": 0, "end": 4, "embedding": packed}]}
+        model = {"name": "m", "version": 1, "sha256": "0", "precision": "fp32"}
+        return httpx.Response(200, json={"model": model, "results": [result], "usage": {"documents": 1, "tokens": 3}})
+
+    with Client(transport=httpx.MockTransport(answer)) as client:
+        [found] = client.analyze("toux", ["embed", "ner"]).results
+    assert found.embedding is not None
+    assert found.embedding.tolist() == [1.0, 2.0]
+    assert found.chunks is not None
+    assert (found.chunks[0].end, found.chunks[0].embedding.tolist()) == (4, [1.0, 2.0])
+    assert (found.entities, found.labels) == ((), None)
+
+
 def test_the_service_tells_of_itself(client: Client) -> None:
     [summary] = client.models()
     details = client.model(f"{summary.name}:{summary.version}")
@@ -95,7 +115,8 @@ def test_every_route_of_the_service_has_a_method() -> None:
     told = {
         "/embed": Client.embed, "/ner": Client.ner, "/classify": Client.classify, "/fill-mask": Client.fill_mask,
         "/similarity": Client.similarity, "/multiple-choice": Client.multiple_choice, "/tokenize": Client.tokenize,
-        "/models": Client.models, "/models/{name}": Client.model, "/usage": Client.usage, "/metrics": Client.metrics,
+        "/analyze": Client.analyze, "/debug/slow": Client.slowest, "/models": Client.models,
+        "/models/{name}": Client.model, "/usage": Client.usage, "/metrics": Client.metrics,
     }  # fmt: skip
     native = {path for path in SCOPES if not path.startswith(("/v1", "/v2", "/hf", "/tei"))}
     assert native <= told.keys()

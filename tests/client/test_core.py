@@ -300,12 +300,19 @@ def test_bodies_are_json_with_the_options_beside_the_inputs() -> None:
     assert bodies(
         calls.embed(Document(text="é", id="a"), dimensions=4),
         calls.ner(stream),
+        calls.analyze("a", ["embed", "ner"], embed={"chunks": "sentences"}, ner={"min_score": 0.5}),
         calls.similarity([("a", "b")], model="m:1"),
         calls.similarity_to("a", ["b", "c"]),
         calls.multiple_choice(Question(question="q", options={"a": "1", "b": "2"}), multiple=True),
     ) == [
         {"inputs": [{"text": "é", "id": "a"}], "dimensions": 4, "encoding": "base64"},
         {"inputs": ["a", {"text": "b"}]},
+        {
+            "inputs": ["a"],
+            "tasks": ["embed", "ner"],
+            "embed": {"chunks": "sentences", "encoding": "base64"},
+            "ner": {"min_score": 0.5},
+        },
         {"inputs": [{"text1": "a", "text2": "b"}], "model": "m:1"},
         {"inputs": {"source": "a", "sentences": ["b", "c"]}},
         {"inputs": [{"question": "q", "options": {"a": "1", "b": "2"}}], "multiple": True},

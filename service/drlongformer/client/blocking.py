@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
@@ -14,6 +14,7 @@ from drlongformer.client import calls, connection, core
 from drlongformer.client.calls import A, Job, Question, R, Texts
 from drlongformer.client.core import Batch, Core, Outcome, Part, Pause, Send, Steps
 from drlongformer.client.results import (
+    Analysis,
     Answer,
     Choice,
     Embeddings,
@@ -58,6 +59,15 @@ class Client:
         """The labels of each document, best first."""
         return self._run(calls.classify(inputs, **options))
 
+    def analyze(
+        self,
+        inputs: Texts,
+        tasks: Sequence[Literal["embed", "ner", "classify"]],
+        **options: Unpack[calls.AnalyzeOptions],
+    ) -> Answer[Analysis]:
+        """Several tasks about each document, from as few passes of the model as can be."""
+        return self._run(calls.analyze(inputs, tasks, **options))
+
     def fill_mask(self, inputs: Texts, **options: Unpack[calls.FillMaskOptions]) -> Answer[Masks]:
         """Words that may stand where each document has a mask."""
         return self._run(calls.fill_mask(inputs, **options))
@@ -95,6 +105,10 @@ class Client:
     def metrics(self) -> str:
         """The figures in Prometheus' text format; needs a key with the scope `metrics`."""
         return core.text(self._drive(self._core.get("/metrics")))
+
+    def slowest(self) -> dict[str, Any]:
+        """The slowest requests lately, with their stages and batches; needs a key with the scope `admin`."""
+        return core.read(dict[str, Any], self._drive(self._core.get("/debug/slow")))
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from drlongformer.client.results import (
+    Analysis,
     Answer,
     Choice,
     Embedding,
@@ -65,6 +66,7 @@ class EmbedOptions(Common, total=False):
     pooling: Literal["cls", "mean"]
     normalize: bool
     dimensions: int
+    chunks: Literal["sentences", "paragraphs"]
 
 
 class NerOptions(Common, total=False):
@@ -82,6 +84,14 @@ class ClassifyOptions(Common, total=False):
 
     top_k: int
     function: Literal["softmax", "sigmoid", "none"]
+
+
+class AnalyzeOptions(Common, total=False):
+    """Options of `/analyze`: under a task's name those of its own route, and its `head`."""
+
+    embed: EmbedOptions
+    ner: NerOptions
+    classify: ClassifyOptions
 
 
 class FillMaskOptions(Common, total=False):
@@ -131,6 +141,16 @@ def ner(inputs: Texts, **options: Unpack[NerOptions]) -> Job[Entities, Answer[En
 def classify(inputs: Texts, **options: Unpack[ClassifyOptions]) -> Job[Labels, Answer[Labels]]:
     """`POST /classify`."""
     return _about_texts("/classify", inputs, options, Labels, Answer)
+
+
+def analyze(
+    inputs: Texts, tasks: Sequence[Literal["embed", "ner", "classify"]], **options: Unpack[AnalyzeOptions]
+) -> Job[Analysis, Answer[Analysis]]:
+    """`POST /analyze`; vectors travel as base64."""
+    asked: dict[str, Any] = {**options, "tasks": list(tasks)}
+    if "embed" in tasks:
+        asked["embed"] = {**options.get("embed", {}), "encoding": "base64"}
+    return _about_texts("/analyze", inputs, asked, Analysis, Answer)
 
 
 def fill_mask(inputs: Texts, **options: Unpack[FillMaskOptions]) -> Job[Masks, Answer[Masks]]:

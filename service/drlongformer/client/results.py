@@ -77,11 +77,21 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """The vector `[C]` of a part of the document, from states that have read all of it."""
+
+    start: int
+    end: int
+    embedding: Vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding(Result):
-    """One document's vector `[C]`; vectors of equal `embedding_space` may be compared."""
+    """One document's vector `[C]`, and with `chunks` its parts'; vectors of equal `embedding_space` may be compared."""
 
     embedding: Vector
     embedding_space: str
+    chunks: tuple[Chunk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,18 @@ class Labels(Result):
     """One document's labels, best first."""
 
     labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis(Result):
+    """What several tasks tell of one document; None for those that were not asked."""
+
+    embedding: Vector | None = None
+    embedding_space: str | None = None
+    chunks: tuple[Chunk, ...] | None = None
+    entities: tuple[Entity, ...] | None = None
+    redacted: str | None = None
+    labels: tuple[Label, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
