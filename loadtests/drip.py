@@ -1,6 +1,6 @@
 """Slow peers, in a process of their own so that their work does not delay the good callers' clock.
 
-    python -m loadtests.drip PORT CONNECTIONS SECONDS
+    python -m loadtests.drip PORT CONNECTIONS SECONDS SPREAD_SECONDS
 
 Half of the connections drip a head that never ends, half a body after a whole head. Prints one JSON line: how many were
 closed by the service, and when, in seconds after each was opened.
@@ -20,9 +20,10 @@ HEAD = b"POST /embed HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 WHOLE = b"POST /embed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 
 
-async def peer(port: int, kind: str, seconds: float) -> float | None:
-    """Drip until closed; after how many seconds that was, None if it never was. Raises OSError if it cannot connect."""
+async def peer(port: int, kind: str, *, seconds: float, wait_seconds: float) -> float | None:
+    """Wait, drip until closed; after how many seconds that was, None if it never was. Raises OSError if it cannot connect."""
     clock = asyncio.get_running_loop().time
+    await asyncio.sleep(wait_seconds)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     begin = clock()
     closed = asyncio.ensure_future(_closed(reader))
@@ -43,12 +44,15 @@ async def _closed(reader: asyncio.StreamReader) -> None:
             pass
 
 
-async def storm(port: int, connections: int, seconds: float) -> list[float | None]:
-    """All peers at once."""
-    kinds = ("head", "body")
-    return await asyncio.gather(*(peer(port, kinds[number % 2], seconds) for number in range(connections)))
+async def storm(port: int, connections: int, *, seconds: float, spread_seconds: float) -> list[float | None]:
+    """All peers, opened evenly over `spread_seconds`."""
+    kinds, step = ("head", "body"), spread_seconds / connections
+    peers = (peer(port, kinds[place % 2], seconds=seconds, wait_seconds=place * step) for place in range(connections))
+    return await asyncio.gather(*peers)
 
 
 if __name__ == "__main__":
-    closed = uvloop.run(storm(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    closed = uvloop.run(
+        storm(int(sys.argv[1]), int(sys.argv[2]), seconds=float(sys.argv[3]), spread_seconds=float(sys.argv[4]))
+    )
     print(json.dumps(closed))

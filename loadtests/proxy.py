@@ -20,6 +20,12 @@ from loadtests.server import free_port
 from loadtests.wire import Client
 
 SHIPPED = Path(__file__).parents[1] / "deploy" / "nginx"
+RAISED = {
+    "rate=100r/s": "rate=10000r/s",
+    "connections_of_address 200": "connections_of_address 4000",
+    "burst=200": "burst=4000",
+}
+"""Limits of one address, because here all callers are one."""
 _SERVER = "server drlongformer:8000"
 
 
@@ -59,7 +65,10 @@ def configure(folder: Path, *, port: int, replicas: Sequence[int]) -> None:
     listen = listen.replace("listen 443", f"listen 127.0.0.1:{port}").replace("listen [::]:443 ssl;\n", "")
     (folder / "listen.conf").write_text(listen, encoding="utf-8")
     limits = (folder / "limits.conf").read_text(encoding="utf-8")
-    (folder / "limits.conf").write_text(limits.replace("rate=100r/s", "rate=10000r/s"), encoding="utf-8")
+    for shipped, raised in RAISED.items():
+        assert shipped in limits, shipped
+        limits = limits.replace(shipped, raised)
+    (folder / "limits.conf").write_text(limits, encoding="utf-8")
     _certificate(folder / "tls")
 
 

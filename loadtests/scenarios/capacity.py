@@ -17,8 +17,8 @@ from loadtests.report import Report
 from loadtests.server import SERVE, serving
 
 TIMES = 2.0
-MOST, STEPS = 1.2, 5
-"""Shares of a single document's speed that are looked between, and halvings."""
+MOST, STEPS, FEWEST = 1.2, 4, 12
+"""The share of a single document's speed from which the search begins, halvings, and documents of a trial at least."""
 PEER = (sys.executable, "-m", "loadtests.peers.naive")
 
 
@@ -51,7 +51,7 @@ async def _class(bench: Bench, bodies: Bodies, send: Send, length: int) -> dict[
     for _ in range(1 if bench.short else STEPS):
         share = (good + bad) / 2
         rate = share / single
-        count = min(bench.many(100, 8), max(30, math.ceil(rate * bench.long(30, 2)))) if not bench.short else 8
+        count = min(bench.many(100, 8), max(FEWEST, math.ceil(rate * bench.long(60, 2)))) if not bench.short else 8
         outcomes = await drive(poisson(rate, bodies.same(length, count), bench.random), send)
         tried += count
         p99 = percentile(outcomes, 99)
