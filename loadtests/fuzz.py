@@ -36,7 +36,8 @@ from typing import Final
 
 from drlongformer.api import keys
 from drlongformer.api.keys import Key, KeyFile
-from loadtests.fuzz_grammar import CANARY, TEXT, Attack, attack
+from loadtests.fuzz_framing import CANARY
+from loadtests.fuzz_grammar import TEXT, Attack, attack
 
 STATUS: Final = re.compile(rb"HTTP/1\.1 ([0-9]{3}) ")
 LATE_SECONDS: Final = 60.0

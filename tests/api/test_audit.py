@@ -13,8 +13,8 @@ import pytest
 
 from drlongformer.api import keys
 from drlongformer.api.audit import AuditLine, AuditLog
-from drlongformer.api.exchange import size_class
 from drlongformer.api.keys import KeyFile
+from drlongformer.api.record import size_class
 from drlongformer.api.routes import Service
 from drlongformer.settings import Audit, Server, Settings, SettingsError
 from tests.api import services
