@@ -45,14 +45,18 @@ def test_one_checkpoint_becomes_a_bundle_of_all_four_tasks_that_answers_as_its_m
     unsaid = CliRunner().invoke(app, arguments)
     assert unsaid.exit_code == 1
     assert "--patient-data" in unsaid.output
-    shipped = CliRunner().invoke(app, [*arguments, "--patient-data", "--licence", "none"])
+    shipped = CliRunner().invoke(app, [*arguments, "--patient-data", "--licence", "none", "--precision", "fp32,int8"])
     assert shipped.exit_code == 0, shipped.output
     bundle = load(tmp_path / "store" / "ours" / "1")
     assert bundle.manifest.patient_data
     assert set(bundle.tasks) == {"ner", "classify", "similarity", "multiple-choice", "embed"}
     assert not bundle.head("embed").trained
+    assert [graph.precision for graph in bundle.manifest.graphs] == ["fp32", "int8"]
     readme = (bundle.folder / "README.md").read_text(encoding="utf-8")
-    assert all(text in readme for text in ("## Fine-tuned from base", "| ner | ner | 5 / 1 / 0 |", "own/dev/topic"))
+    assert all(
+        text in readme
+        for text in ("## Fine-tuned from base", "## The int8 graph", "| ner | ner | 5 / 1 / 0 |", "own/dev/topic")
+    )
     module, graph = Subject.load(folder), Subject.load(bundle.folder)
     for request, records in sets.items():
         ours, theirs = (judging.judge(one, one.head(None, request.name), records, tune=False) for one in (module, graph))

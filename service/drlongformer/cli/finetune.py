@@ -14,6 +14,7 @@ from drlongformer import logs
 from drlongformer.cli import finetune_options as flags
 from drlongformer.cli import options
 from drlongformer.cli.base import Store, err, needs_training_packages, told
+from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
 from drlongformer.cli.records import format_named, task_named
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
@@ -122,14 +123,24 @@ def train_ship(  # noqa: PLR0913 - one parameter a flag
     data: Annotated[
         Path | None, typer.Option(help="Data folder of the recipe: the exported graph is scored on its test sets.")
     ] = None,
+    precision: PrecisionsOption = "fp32",
+    max_loss: MaxLossOption = None,
+    min_cosine: MinCosineOption = None,
 ) -> None:
     """Export a trained folder as a bundle, with a card of its data and scores."""
     needs_training_packages()
     logs.configure(style="text", level="info")
     from drlongformer.training import ship  # noqa: PLC0415
 
+    scored_by = None if data else "--data, the sets to score on"
     said = ship.Statement(
-        licence=licence, description=description, patient_data=patient_data, halved=halved, scores=scores, data=data
+        licence=licence,
+        description=description,
+        patient_data=patient_data,
+        halved=halved,
+        scores=scores,
+        data=data,
+        int8=int8_asked(precision, max_loss=max_loss, min_cosine=min_cosine, scored_by=scored_by),
     )
     typer.echo(f"written: {ship.run(folder, store=store, name=name, version=version, statement=said)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,13 +11,12 @@ import typer
 from drlongformer import settings
 from drlongformer.cli.base import Store, needs_training_packages, out, told
 from drlongformer.cli.evaluate import shown
+from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
 from drlongformer.types import TASKS, Task
 
 if TYPE_CHECKING:
-    from drlongformer.model.rounding import Int8
     from drlongformer.training.gate import Gate
 
-PRECISIONS = ("fp32", "int8")
 TARGETS = ("cpu",)
 
 
@@ -32,10 +32,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
         Literal["raw", "words"] | None,
         typer.Option(help="What the heads were trained on: running text or pre-split words; by default what the files say."),
     ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(metavar="fp32|fp32,int8", help="Graphs to write; an int8 one stands beside the fp32 one that proves it."),
-    ] = "fp32",
+    precision: PrecisionsOption = "fp32",
     target: Annotated[
         str, typer.Option(help="Devices, comma-separated; there is cpu, whose graph runs on every device.")
     ] = "cpu",
@@ -45,23 +42,21 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     check: Annotated[Path | None, typer.Option(help="Annotations to score the bundle on before it is put in place.")] = None,
     check_head: Annotated[str | None, typer.Option(help="Head that is scored; the trained one by default.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Least score on --check; below it nothing is written.")] = None,
-    max_loss: Annotated[
-        float | None, typer.Option(min=0, help="Points of 100 that int8 may lose on --check; 0.5 by default.")
-    ] = None,
-    min_cosine: Annotated[
-        float | None, typer.Option(min=-1, max=1, help="Least cosine of int8's embeddings with fp32's; 0.995 by default.")
-    ] = None,
+    max_loss: MaxLossOption = None,
+    min_cosine: MinCosineOption = None,
     store: Store = Path("model_store"),
 ) -> None:
     """Export a checkpoint to ONNX, prove it equal, write it as a bundle."""
-    _only("--precision", precision, PRECISIONS)
     _only("--target", target, TARGETS)
     tasks = _tasks(task)
     needs_training_packages()
     gate = _gate(check, check_head, min_score)
     from drlongformer.model.importing import Wanted, import_model  # noqa: PLC0415
 
-    int8 = _int8(precision, gate, max_loss, min_cosine)
+    scored_by = None if gate else "--check, the annotations to score on"
+    int8 = int8_asked(precision, max_loss=max_loss, min_cosine=min_cosine, scored_by=scored_by)
+    if int8 is not None and gate is not None:
+        int8 = replace(int8, comparison=gate.int8)
     wanted = Wanted(tasks=tasks, word_splitting=words, standard=standard, check=gate, int8=int8)
     with out.status("importing") as status:
 
@@ -81,26 +76,6 @@ def _gate(gold: Path | None, head: str | None, min_score: float | None) -> Gate 
     if head is not None or min_score is not None:
         raise settings.SettingsError("--min-score and --check-head need --check, the annotations to score on")
     return None
-
-
-def _int8(precision: str, gate: Gate | None, max_loss: float | None, min_cosine: float | None) -> Int8 | None:
-    """What an int8 graph must keep, where one is asked for."""
-    asked = {name.strip() for name in precision.split(",")}
-    if "fp32" not in asked:
-        raise settings.SettingsError("--precision int8 stands beside the graph that proves it: --precision fp32,int8")
-    if "int8" not in asked:
-        if max_loss is not None or min_cosine is not None:
-            raise settings.SettingsError("--max-loss and --min-cosine are about an int8 graph: --precision fp32,int8")
-        return None
-    if max_loss is not None and gate is None:
-        raise settings.SettingsError("--max-loss needs --check, the annotations to score on")
-    from drlongformer.model.rounding import LEAST_COSINE, MOST_POINTS, Int8  # noqa: PLC0415
-
-    return Int8(
-        least_cosine=LEAST_COSINE if min_cosine is None else min_cosine,
-        comparison=None if gate is None else gate.int8,
-        most_points=MOST_POINTS if max_loss is None else max_loss,
-    )
 
 
 def _only(flag: str, asked: str, there: tuple[str, ...]) -> None:

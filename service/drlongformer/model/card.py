@@ -18,7 +18,7 @@ def card(manifest: Manifest, *, standard: Mapping[str, Parity] | None = None) ->
         *_warnings(manifest.heads),
         "## Proof of the export",
         *(_proof(graph.file, graph.parity) for graph in manifest.graphs if graph.parity),
-        *(_changed(graph.file, graph.rounding) for graph in manifest.graphs if graph.rounding),
+        *told_of_int8(manifest),
         *_standard(standard or {}),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -54,6 +54,11 @@ def _standard(proofs: Mapping[str, Parity]) -> list[str]:
         return []
     told = "For `optimum.onnxruntime` and `transformers.pipeline`, each in a folder with its configuration and tokenizer."
     return ["## Standard graphs", told, *(_proof(file, (parity,)) for file, parity in proofs.items())]
+
+
+def told_of_int8(manifest: Manifest) -> tuple[str, ...]:
+    """What each int8 graph of the bundle changes, a paragraph and a table each."""
+    return tuple(_changed(graph.file, graph.rounding) for graph in manifest.graphs if graph.rounding)
 
 
 def _changed(file: str, rounding: Rounding) -> str:

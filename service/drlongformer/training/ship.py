@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from drlongformer.bundle import Bundle, HeadSpec
+from drlongformer.bundle import Bundle, HeadSpec, Manifest, Precision
 from drlongformer.errors import TrainingError
+from drlongformer.model.card import told_of_int8
 from drlongformer.model.importing import About, Extras, Report, check_name, export_bundle
+from drlongformer.model.rounding import Int8
 from drlongformer.serving.engine import OnnxEngine
 from drlongformer.training import disk, evaluate, trained
 from drlongformer.training.base import PROVENANCE, SCORES
 from drlongformer.training.bundle_card import card
 from drlongformer.training.corpus import DataFolder
+from drlongformer.training.examine import Options
+from drlongformer.training.precisions import compared
 from drlongformer.training.recipes import EvaluationRecipe, TestSet
 from drlongformer.training.subject import Subject
 from drlongformer.types import HIDDEN
@@ -36,7 +39,8 @@ class Statement:
     """What whoever ships a model says of it; None leaves it to the recipe.
 
     halved: store the matrices as fp16. scores: a file of scores to put in. data: the data folder of the recipe that trained the
-    model; the exported graph is then scored on the recipe's test sets, and these scores are put in.
+    model; the exported graph is then scored on the recipe's test sets, and these scores are put in. int8: also write an int8
+    graph, scored beside the other one where data are given.
     """
 
     licence: str | None = None
@@ -45,6 +49,7 @@ class Statement:
     halved: bool | None = None
     scores: Path | None = None
     data: Path | None = None
+    int8: Int8 | None = None
 
 
 def run(
@@ -80,7 +85,7 @@ def run(
         training=provenance,
         scores=scores,
     )
-    about = replace(about, readme=lambda manifest: card(about, heads=heads, provenance=provenance, scores=manifest.scores))
+    about = replace(about, readme=lambda manifest: _readme(about, heads, provenance, manifest))
     return export_bundle(
         model.eval(),
         heads,
@@ -88,9 +93,22 @@ def run(
         about=about,
         store=store,
         store_fp16=bool(recipe) if said.halved is None else said.halved,
-        extras=Extras(check=examined),
+        extras=Extras(check=examined, int8=_compared(said.int8, examined)),
         report=report,
     )
+
+
+def _readme(about: About, heads: tuple[HeadSpec, ...], provenance: dict[str, Any], manifest: Manifest) -> str:
+    told = card(about, heads=heads, provenance=provenance, scores=manifest.scores)
+    int8 = told_of_int8(manifest)
+    return "\n\n".join((told.rstrip("\n"), "## The int8 graph", *int8)) + "\n" if int8 else told
+
+
+def _compared(wanted: Int8 | None, examined: Examination | None) -> Int8 | None:
+    """The int8 graph that is wanted, with the examination of the fp32 one repeated on it."""
+    if wanted is None or examined is None:
+        return wanted
+    return replace(wanted, comparison=lambda bundle, scores: compared(bundle, scores, examined(bundle, "int8")))
 
 
 def _scores(said: Statement, place: Path) -> dict[str, Any]:
@@ -101,7 +119,15 @@ def _scores(said: Statement, place: Path) -> dict[str, Any]:
     return content
 
 
-def _examination(provenance: dict[str, Any], data: Path) -> Callable[[Bundle], dict[str, Any]]:
+class Examination(Protocol):
+    """Scores a graph of a bundle on the test sets of a recipe."""
+
+    def __call__(self, bundle: Bundle, precision: Precision = "fp32") -> dict[str, Any]:
+        """The scores, with baselines and rewritten texts for the fp32 graph alone."""
+        ...
+
+
+def _examination(provenance: dict[str, Any], data: Path) -> Examination:
     """What scores a bundle's graph on the test sets of the recipe that trained it."""
     if "recipe" not in provenance:
         raise TrainingError("no recipe trained this model, so it has no test sets of its own; score it with `train evaluate`")
@@ -109,10 +135,12 @@ def _examination(provenance: dict[str, Any], data: Path) -> Callable[[Bundle], d
     asked = EvaluationRecipe(tests=tuple(TestSet(**test) for test in recipe["evaluation"]["tests"]))
     folder = DataFolder(data, policies=recipe["policies"])
 
-    def examined(bundle: Bundle) -> dict[str, Any]:
-        subject = Subject.of_bundle(bundle, OnnxEngine(bundle))
+    def examined(bundle: Bundle, precision: Precision = "fp32") -> dict[str, Any]:
+        subject = Subject.of_bundle(bundle, OnnxEngine(bundle, precision=precision))
+        options = Options() if precision == "fp32" else Options(baselines=False, robustness=False)
         with tempfile.TemporaryDirectory() as scratch:
-            return evaluate.run(asked, trained_model=subject, folder=folder, output=Path(scratch) / SCORES)
+            output = Path(scratch) / SCORES
+            return evaluate.run(asked, trained_model=subject, folder=folder, output=output, options=options)
 
     return examined
 
