@@ -1,7 +1,6 @@
 """The shipped nginx in front of services of our own: `deploy/nginx/nginx.conf` as it is, other replicas, port, certificate.
 
-Only the three files that say where and whom are written anew, and the rate of one address is raised, because here all
-callers are one address.
+Only the files that say where, whom, and how much of one address, are written anew.
 """
 
 from __future__ import annotations

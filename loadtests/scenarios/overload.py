@@ -26,8 +26,8 @@ QUEUE_TOKENS = 60_000
 SETTINGS = {"BATCHING__MAX_QUEUE_TOKENS": str(QUEUE_TOKENS), "BATCHING__MAX_BATCH_TOKENS": "4096"}
 
 TIMES = 10
-FILLING = 200
-"""At least so many requests of mixed lengths: twice what the queue holds."""
+FILLING = 120
+"""At least so many requests of mixed lengths: half as many again as the queue holds."""
 BURST, BURST_TOKENS, REFUSED_FIRST = 24, 3500, 3
 """A burst that overfills the queue; so many of it are refused before the caller comes whose return is watched."""
 
