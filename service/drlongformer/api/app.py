@@ -23,7 +23,7 @@ from drlongformer import __version__, bundle, logs
 from drlongformer.api import lag, watchdog
 from drlongformer.api.audit import AuditLog
 from drlongformer.api.compat.surfaces import surface_routes
-from drlongformer.api.documentation import SUMMARY, TITLE, ask_for_keys, page, request_schemas
+from drlongformer.api.documentation import SUMMARY, TITLE, ask_for_keys, page, request_schemas, tell_refusals
 from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.exchange import Exchange, account_refused
 from drlongformer.api.gate import OPEN, SCOPES, Access, KeyGate, follow
@@ -184,6 +184,7 @@ class _Application(FastAPI):
         """The OpenAPI document."""
         document = super().openapi()
         document["components"]["schemas"] |= request_schemas(REQUESTS)
+        tell_refusals(document, keyed=self.state.keyed)
         if self.state.keyed:
             ask_for_keys(document, but=OPEN)
         return document

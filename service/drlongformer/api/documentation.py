@@ -14,8 +14,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from drlongformer.api import refusals
 from drlongformer.api.examples import EXAMPLES
-from drlongformer.api.problems import MEDIA_TYPE, Problem
+from drlongformer.api.problems import Problem
 from drlongformer.api.schemas import CommonRequest
 
 REFERENCE: Final = "#/components/schemas/{model}"
@@ -25,14 +26,6 @@ KEY: Final = "key"
 
 TITLE: Final = "DrLongformer service"
 SUMMARY: Final = "Long French clinical documents in; embeddings, entities, classes, masked words, similarities and answers out."
-
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {"description": meaning, "content": {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="Problem")}}}}
-    for status, meaning in (
-        ("4XX", "The request can be mended; the problem says how, with limits and figures, and never quotes the input."),
-        ("5XX", "The service cannot answer now."),
-    )
-}
 
 
 def for_task(path: str, request: type[CommonRequest[Any]], answer: type[BaseModel]) -> dict[str, Any]:
@@ -45,7 +38,7 @@ def for_task(path: str, request: type[CommonRequest[Any]], answer: type[BaseMode
         "content": {"application/json": {"example": example.answer}},
     }
     return {
-        "responses": {200: shown, **_PROBLEMS},
+        "responses": {200: shown},
         "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": body}}},
         "tags": ["tasks"],
     }
@@ -56,7 +49,7 @@ def for_reading(meaning: str, answer: type[BaseModel] | None = None, *, tag: str
     shown: dict[str, Any] = {"description": meaning}
     if answer is not None:
         shown["model"] = answer
-    return {"responses": {200: shown, **_PROBLEMS}, "tags": [tag]}
+    return {"responses": {200: shown}, "tags": [tag]}
 
 
 def request_schemas(requests: tuple[type[CommonRequest[Any]], ...]) -> dict[str, Any]:
@@ -75,6 +68,15 @@ def ask_for_keys(document: dict[str, Any], *, but: Collection[str]) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["security"] = [] if path in but else [{KEY: []}]
+
+
+def tell_refusals(document: dict[str, Any], *, keyed: bool) -> None:
+    """Put each route's refusals in the place of those that FastAPI presumes: what is sent is read by our own reader."""
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["responses"] = {"200": operation["responses"]["200"], **refusals.of(path, keyed=keyed)}
+    for presumed in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(presumed, None)
 
 
 def page(document: Mapping[str, Any]) -> str:

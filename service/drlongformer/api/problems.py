@@ -182,6 +182,11 @@ def slug(error: Exception) -> str:
     return _kind(error).slug
 
 
+def named(error: type[DrLongformerError]) -> str:
+    """The last part of the type of this error's problems; it is a row of the table."""
+    return _Kind(status=STATUS[error], words=_words(error.__name__)).slug
+
+
 def is_expected(error: Exception) -> bool:
     """Whether the error is one of ours or a plain refusal of HTTP, not a defect."""
     return _kind(error) is not _UNEXPECTED

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 from drlongformer.api import answers, catalogue, gate, results
 from drlongformer.api.audit import AuditLog
@@ -266,7 +267,7 @@ def reading_routes(service: Service) -> APIRouter:
         """Where the time of the slowest of the last 2000 task requests went, what waited when they came; figures alone."""
         return _json(service.slow.report())
 
-    @router.get("/metrics", **for_reading("Prometheus' text format.", tag="service"))
+    @router.get("/metrics", response_class=PlainTextResponse, **for_reading("Prometheus' text format.", tag="service"))
     async def metrics() -> Response:
         """Every counter, gauge and histogram."""
         text = prometheus_client.generate_latest(service.metrics.registry)
