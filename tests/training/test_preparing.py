@@ -238,11 +238,23 @@ def test_one_document_is_a_corpus_where_none_is_held_out(tmp_path: Path) -> None
     (tmp_path / "one.txt").write_text(note(1), encoding="utf-8")
     one = replace(its, inputs=(tmp_path / "one.txt",))
     with pytest.raises(TrainingError, match=r"no document of 1 falls to .*: change --held-out; 0 holds none out"):
-        prepare(replace(one, output=tmp_path / "none"))
-    report = prepare(replace(one, held_out=0.0))
+        prepare(one)
+    stages: list[Progress] = []
+    report = prepare(replace(one, held_out=0.0), stages.append)
+    assert {progress.stage for progress in stages} == {"tokens"}, "the survey was made already"
     assert len(Corpus(its.output / "train")) == report["train"]["documents"] == 1
     assert report["held_out"] == {"documents": 0, "tokens": 0}
     assert not (its.output / "held_out").exists()
+
+
+def test_what_could_not_be_read_is_mended_in_the_same_folder(tmp_path: Path) -> None:
+    its = plan(tmp_path)
+    (tmp_path / "wrong.txt").write_bytes("fièvre élevée".encode("cp1252"))
+    wrong = replace(its, inputs=(*its.inputs, tmp_path / "wrong.txt"))
+    with pytest.raises(TrainingError, match=r"wrong\.txt.* is not utf-8"):
+        prepare(wrong)
+    (tmp_path / "wrong.txt").write_text("fièvre élevée, toux", encoding="utf-8")
+    assert prepare(wrong)["train"]["documents"] + prepare(wrong)["held_out"]["documents"] == 61
 
 
 @pytest.mark.parametrize(

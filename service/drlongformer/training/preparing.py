@@ -37,6 +37,8 @@ PARTS: Final = (TRAIN, HELD_OUT)
 REPORT, WORK, STATE, SURVEY, LOCK = "report.json", "work", "state.json", "survey.bin", "lock"
 COMMIT_BYTES = 16_000_000
 LEAST_SIMILARITY = 0.5
+SURVEYED: Final = ("field", "encoding", "duplicates", "input")
+"""What the survey depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +123,18 @@ def prepare(plan: Plan, listener: Listener = lambda _: None) -> dict[str, Any]:
 
 
 class _State:
-    """state.json of the folder `work`: the plan, and where each pass stands."""
+    """state.json of the folder `work`: the plan, and where each pass stands.
+
+    Until tokens are written the plan may be mended: a survey of the same texts is kept, of others made anew.
+    """
 
     def __init__(self, path: Path, plan: Plan, described: dict[str, Any]) -> None:
         self._path, self._plan = path, plan
-        self._content: dict[str, Any] = disk.read_json(path) if path.is_file() else {"plan": described}
-        _same(plan.output, self._content["plan"], described)
+        found: dict[str, Any] = disk.read_json(path) if path.is_file() else {"plan": described}
+        if any((plan.output / part).exists() for part in PARTS):
+            _same(plan.output, found["plan"], described)
+        surveyed = all(found["plan"].get(name) == described[name] for name in SURVEYED)
+        self._content = found | {"plan": described} if surveyed else {"plan": described}
 
     def begun(self, stage: Stage, inputs: Inputs, listener: Listener) -> Pass:
         """A pass from where it stands."""
