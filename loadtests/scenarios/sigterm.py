@@ -34,6 +34,7 @@ async def run(bench: Bench) -> Report:
         outcomes = await flying
         code = await server.stopped(seconds=DRAIN_SECONDS + STOP_SECONDS + 5)
         seconds = time.monotonic() - begin
+        await client.close()
         for writer in peers:
             writer.close()
     _judge(report, outcomes, code=code, seconds=seconds)
