@@ -57,7 +57,7 @@ def arguments(folder: Path, name: str, *, steps: int = 8) -> list[str]:
     ]
 
 
-def finished(*command: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+def finished(*command: str, timeout: float = 240.0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout, check=False)
 
 

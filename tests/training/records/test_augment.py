@@ -135,7 +135,7 @@ def test_a_span_stays_exact_where_capitals_are_longer(names: tuple[str, ...], be
     covered = found.text[moved.start : moved.end]
     alone = augmented(TextRecord(id="1", text=mention, labels=()), names).text
     assert re.sub(r"-\n", "", covered) == re.sub(r"-\n", "", alone)
-    assert len(covered) > len(mention)
+    assert len(covered) > len(mention.replace("\u0301", ""))  # "accents" takes the lone ones away
     assert (covered[:2], covered[-2:]) == ("SS", "FI")
 
 
