@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from drlongformer.serving.budget import Budget
 from drlongformer.serving.engine import FakeEngine, Stop
 from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics
-from drlongformer.serving.runner import HANG_FACTOR
+from drlongformer.serving.runner import HANG_FACTOR, Station
 from drlongformer.types import HIDDEN, WindowInput, WindowOutput
 from tests.serving.factories import BLOCK, batcher, count, started, stations, window
 
@@ -33,6 +34,16 @@ POISON = 666
 
 def fake(**told: object) -> FakeEngine:
     return FakeEngine({}, block=BLOCK, **told)  # type: ignore[arg-type]
+
+
+class Now:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 def alone(*windows: WindowInput) -> list[np.ndarray]:
@@ -155,6 +166,17 @@ async def test_a_deadline_settles_a_document_that_waits_and_one_that_is_computed
     assert count(metrics, "deadline_exceeded_total", stage="queue") == 1
 
 
+async def test_a_deadline_is_a_time_of_the_batchers_clock() -> None:
+    engine, now = fake(hang=True), Now()
+    now.seconds = 1e6
+    work = Batcher(stations(engine, budget=Budget.fixed(BLOCK)), metrics=Metrics.create(), max_queue_tokens=64, clock=now)
+    await work.start()
+    with pytest.raises(DeadlineExceeded, match=r"^the deadline passed before the document was computed$"):
+        await asyncio.wait_for(work.submit([window(1)], deadline=1e6 + 0.05), timeout=5)
+    assert len(engine.batches) == 1
+    await work.stop()
+
+
 async def test_a_deadline_that_has_passed_costs_the_engine_nothing() -> None:
     engine = fake()
     async with started(engine) as work:
@@ -170,20 +192,10 @@ async def test_draining_answers_what_was_admitted_and_refuses_the_rest() -> None
         await until(lambda: engine.batches)
         drained = asyncio.create_task(work.drain())
         await asyncio.sleep(0)
-        with pytest.raises(NotReady):
+        with pytest.raises(NotReady, match=r"^the service is draining$"):
             await work.submit([window(9)])
         await drained
         assert [len(await task) for task in admitted] == [1, 1, 1]
-
-
-class Now:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 async def test_draining_ends_when_all_that_still_waited_came_too_late() -> None:
@@ -210,16 +222,16 @@ async def test_shutdown_settles_what_runs_and_what_waits_and_stops_the_engine() 
     await until(lambda: engine.batches)
     await work.stop()
     for task in tasks:
-        with pytest.raises(NotReady):
+        with pytest.raises(NotReady, match=r"^the service is shutting down$"):
             await task
     assert len(engine.batches) == 1
     assert_idle(metrics)
-    with pytest.raises(NotReady):
+    with pytest.raises(NotReady, match=r"^the service is shutting down$"):
         await work.submit([window(1)])
 
 
 async def test_before_it_is_started_work_is_refused() -> None:
-    with pytest.raises(NotReady):
+    with pytest.raises(NotReady, match=r"^the engine has not started$"):
         await batcher(fake()).submit([window(1)])
 
 
@@ -232,9 +244,11 @@ async def test_if_the_loop_itself_ends_nobody_is_left_waiting() -> None:
     [loop] = work._loops
     loop.cancel()
     for task in tasks:
-        with pytest.raises(EngineFailed):
+        with pytest.raises(EngineFailed, match=r"^the batching loop ended before this document was computed$"):
             await task
-    with pytest.raises(NotReady):
+    with pytest.raises(EngineFailed, match=r"^a batching loop has ended by itself$"):
+        work.require_alive()
+    with pytest.raises(NotReady, match=r"^an engine is lost$"):
         await work.submit([window(1)])
     await work.stop()
 
@@ -388,6 +402,53 @@ async def test_a_request_that_no_empty_queue_could_hold_is_too_long() -> None:
     async with started(fake(), queue=64) as work:
         with pytest.raises(DocumentTooLong, match=r"takes 68 token slots, the whole queue holds 64.*cannot be admitted"):
             await work.submit([window(length=65)])
+
+
+async def test_a_document_without_windows_is_a_mistake_of_its_caller() -> None:
+    async with started(fake()) as work:
+        with pytest.raises(ValueError, match=r"^a document has at least one window$"):
+            await work.submit([])
+        assert work.queued_slots == 0
+
+
+async def test_a_document_waits_in_the_lane_it_was_sent_to() -> None:
+    metrics, engine = Metrics.create(), fake(hang=True)
+    async with started(engine, metrics) as work:
+        asked = [asyncio.create_task(work.submit([window(1)]))]
+        await until(lambda: engine.batches)
+        asked.append(asyncio.create_task(work.submit([window(2, 3)], priority="bulk")))
+        await until(lambda: work.queued_slots)
+        waiting = [count(metrics, "queue_tokens", priority=lane) for lane in ("interactive", "bulk")]
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+    assert waiting == [0, 2]
+
+
+async def test_a_turn_is_worth_the_largest_budget_of_all_engines_whichever_computes_it() -> None:
+    """The engine of four blocks hangs; the one of a single block gives the first caller four batches, then the second."""
+    engines, budgets = [fake(hang=True), fake()], [Budget.fixed(4 * BLOCK), Budget.fixed(BLOCK)]
+    work = Batcher(
+        [Station(engine=engine, budget=budget) for engine, budget in zip(engines, budgets, strict=True)],
+        metrics=Metrics.create(),
+        max_queue_tokens=256,
+    )
+    await work.start()
+    held = asyncio.create_task(work.submit([window(9)]))
+    await until(lambda: engines[0].batches)
+    documents = {caller: [[window(number)]] * 5 for number, caller in enumerate(("one", "other"), start=1)}
+    await asyncio.gather(*(work.submit_all(sent, caller=caller) for caller, sent in documents.items()))
+    await work.stop()
+    await asyncio.wait([held])
+    assert [int(batch.input_ids[0, 0]) for batch in engines[1].batches] == [1] * 4 + [2] * 4 + [1, 2]
+
+
+async def test_callers_have_turns_by_their_weights_which_are_alike_unless_told() -> None:
+    engine = fake()
+    async with started(engine, batch=BLOCK) as work:
+        told: list[dict[str, Any]] = [{"caller": "one", "weight": 2.0}, {"caller": "other", "weight": 1.0}, {"caller": "third"}]
+        await asyncio.gather(*(work.submit_all([[window(n)]] * 4, **each) for n, each in enumerate(told, start=1)))
+    assert [int(batch.input_ids[0, 0]) for batch in engine.batches][:8] == [1, 1, 2, 3] * 2
 
 
 def test_a_queue_smaller_than_a_batch_is_refused() -> None:

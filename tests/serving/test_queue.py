@@ -99,6 +99,16 @@ def test_a_window_whose_answer_holds_no_values_fits_where_no_more_may_be_held() 
     assert [ticket.document for ticket in taken.batch] == [0, 1]
 
 
+def test_where_a_long_window_does_not_fit_beside_anothers_its_callers_short_one_goes_first() -> None:
+    queue = TicketQueue(max_slots=MAX_SLOTS)
+    queue.offer(tickets(0, 2 * BLOCK, caller="one", arrival=0.0))
+    queue.offer(tickets(1, 3 * BLOCK, caller="other", arrival=1.0))
+    queue.offer(tickets(2, BLOCK, caller="other", arrival=2.0))
+    queue.offer(tickets(3, BLOCK, caller="other", arrival=3.0))
+    queue.offer(tickets(4, BLOCK, caller="other", arrival=4.0))
+    assert [documents(take(queue, slots=4 * BLOCK)) for _ in range(2)] == [[0, 2, 3], [1, 4]]
+
+
 def test_a_window_larger_than_the_budget_goes_alone() -> None:
     queue = TicketQueue(max_slots=MAX_SLOTS)
     queue.offer(tickets(0, 8 * BLOCK))
@@ -279,6 +289,17 @@ def test_a_caller_within_the_reserve_may_use_all_of_the_queue() -> None:
     for caller in ("a", "b", "c"):
         assert queue.offer(tickets(next(KEYS), BLOCK, caller=caller))
     assert not queue.offer(tickets(next(KEYS), 1, caller="d"))
+
+
+def test_what_has_left_the_queue_no_longer_counts_for_its_caller() -> None:
+    queue = TicketQueue(max_slots=4 * BLOCK, reserved_slots=2 * BLOCK)
+    fill(queue, 2, caller="other")
+    for leave in (lambda: queue.drop({100, 101}), lambda: take(queue, slots=4 * BLOCK)):
+        for document in (100, 101):
+            assert queue.offer(tickets(document, BLOCK, caller="own"))
+        assert not queue.offer(tickets(102, BLOCK, caller="own"))
+        leave()
+    assert queue.slots == 0
 
 
 def test_without_names_and_bulk_nothing_is_reserved() -> None:
