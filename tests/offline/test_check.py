@@ -103,7 +103,7 @@ def test_a_report_counts_what_is_wrong_and_where(archive: Path, tmp_path: Path) 
         "empty": 1,
         "mojibake": 1,
         "wrapped": 1,
-        "repeated": 2,
+        "repeated": 1,
     }
     assert (report["duplicates"], report["duplicate_ids"], report["without_id"], report["shared_edges"]) == (1, 1, 1, 11)
     assert report["characters"]["least"] == 1
