@@ -143,6 +143,8 @@ NOT_HTTP_AS_WE_SPEAK_IT = [
     ),
     *(Bad(name=f"{method} on a task", status=405, method=method) for method in ("GET", "PUT", "PATCH", "DELETE", "HEAD")),
     Bad(name="POST on the models", status=405, path="/models"),
+    body("a field by the name of a form", 422, {"inputs": TEXT, "<source>": CANARY}),
+    body("a document's field by the name of a form", 422, {"inputs": [{"text": TEXT, "<pairs>": 1}]}),
     Bad(name="unknown method", status=405, method="CANARI1931"),
     *(
         Bad(name=f"route {path[:30]}", status=404, path=path, method=method, headers={})

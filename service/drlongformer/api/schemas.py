@@ -108,13 +108,14 @@ def read(model: type[B], value: Any, *, max_documents: int) -> B:
 
 
 def _told(model: type[CommonRequest[Any]], detail: ErrorDetails) -> FieldError:
-    form = next((part for part in detail["loc"] if part in FORMS), "")
-    loc = tuple(part for part in detail["loc"] if part not in FORMS)
     if detail["type"] == "extra_forbidden":
-        *parent, unknown = loc
+        *place, unknown = detail["loc"]  # the caller's own word, which may be that of a form
+        form = next((part for part in place if part in FORMS), "")
+        parent = [part for part in place if part not in FORMS]
         body = model.inner.get(str(parent[0])) or model.inner[str(form)] if parent else model
         known = body.model_fields
         return FieldError(loc=tuple(parent), msg=_unknown_field(str(unknown), list(known)))
+    loc = tuple(part for part in detail["loc"] if part not in FORMS)
     if detail["type"] == OWN:
         return FieldError(loc=loc, msg=detail["msg"])
     sentence = _MESSAGES.get(detail["type"], "is not valid")
