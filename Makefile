@@ -53,5 +53,5 @@ $(VENV)/.serving: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.development: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[cpu,openvino,offline,train,dev]'
+	$(INSTALL) --editable '.[cpu,openvino,offline,otel,train,dev]'
 	@touch $@

@@ -83,6 +83,7 @@ GUARDS = (
     ),
     Guarded(packages=frozenset({"httpx"}), places=frozenset({"client"})),
     Guarded(packages=frozenset({"onnxruntime"}), places=frozenset({"serving.engine", "model", "training"})),
+    Guarded(packages=frozenset({"opentelemetry"}), places=frozenset({"api.tracing"})),
     Guarded(packages=frozenset({"openvino"}), places=frozenset({"serving.openvino_engine"})),
     Guarded(packages=frozenset({"torch", "transformers", "onnx", "onnxscript"}), places=frozenset({"model", "training"})),
     Guarded(packages=frozenset({"prometheus_client"}), places=frozenset({"serving.metrics", "api"})),
@@ -168,6 +169,7 @@ def test_a_module_keeps_the_import_rules(module: str) -> None:
         ("serving.queue", "import asyncio"),
         ("serving.models", "import onnxruntime as ort"),
         ("serving.engine", "import torch"),
+        ("api.app", "from opentelemetry.sdk.trace import TracerProvider"),
         ("tasks.embed", "def pool():\n    import torch.nn.functional as F"),
         ("bundle", "from transformers import AutoTokenizer"),
         ("serving.batcher", "from prometheus_client import Counter"),
@@ -195,7 +197,7 @@ def test_an_allowed_import_passes(module: str, source: str) -> None:
     assert violations(module, source) == []
 
 
-IMPORTED_AS = {"scikit_learn": "sklearn"}
+IMPORTED_AS = {"scikit_learn": "sklearn", "opentelemetry_sdk": "opentelemetry"}
 """Packages whose import name is not that of their distribution."""
 
 
@@ -212,7 +214,7 @@ def declared(*extras: str) -> set[str]:
 def test_every_package_that_is_imported_is_declared(module: str) -> None:
     room = module.split(".", maxsplit=1)[0]
     extras: dict[str, tuple[str, ...]] = {"model": ("train",), "training": ("train",), "serving": ("openvino",)}
-    extras |= {"client": ("client",), "offline": ("offline",)}
+    extras |= {"client": ("client",), "offline": ("offline",), "api": ("otel",)}
     promised = declared("cpu", *extras.get(room, ()))
     names = {name.partition(".")[0] for _, name in _imports(ast.parse(MODULES[module].read_text(encoding="utf-8")))}
     assert names - promised - set(sys.stdlib_module_names) - {PACKAGE} == set()

@@ -224,6 +224,19 @@ class Audit(_Group):
     )
 
 
+Url = Annotated[str, _shaped(r"https?://[^\s/?#@]+(/[^\s?#]*)?", as_told="a URL, http://HOST:PORT/PATH, without a user")]
+
+
+class Tracing(_Group):
+    """Where spans of requests go (docs/operations.md); sizes and counts, never a word of a text."""
+
+    endpoint: Url | None = Field(
+        None,
+        description="URL that spans are sent to by OTLP over HTTP, `http://HOST:4318/v1/traces`; needs the extra `otel`; "
+        "unset: none are made.",
+    )
+
+
 class Settings(BaseSettings):
     """The whole tree."""
 
@@ -237,6 +250,7 @@ class Settings(BaseSettings):
     batching: Batching = Batching()
     logs: Logs = Logs()
     audit: Audit = Audit()
+    tracing: Tracing = Tracing()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

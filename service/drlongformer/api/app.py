@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse
@@ -42,6 +42,10 @@ from drlongformer.serving.reading import Limits
 from drlongformer.serving.swap import Swapper
 from drlongformer.settings import Models as ChosenModels
 from drlongformer.settings import Settings, SettingsError, require_store
+from drlongformer.settings import Tracing as TracingSettings
+
+if TYPE_CHECKING:  # the extra `otel`, where it is asked for
+    from drlongformer.api.tracing import Tracing
 
 logger = logs.get("app")
 
@@ -147,7 +151,19 @@ def assemble(models: Models, metrics: Metrics, settings: Settings, *, swapper: S
         access=Access.of(settings.server.keys),
         audit=AuditLog.of(settings.audit),
         swapper=swapper,
+        tracing=_tracing(settings.tracing),
     )
+
+
+def _tracing(settings: TracingSettings) -> Tracing | None:
+    """Where spans go; None, and nothing of OpenTelemetry loaded, where no endpoint is set. Raises SettingsError."""
+    if settings.endpoint is None:
+        return None
+    try:
+        from drlongformer.api.tracing import Tracing  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"DRLONGFORMER_TRACING__ENDPOINT needs the extra otel: no package {error.name}") from None
+    return Tracing.to(settings.endpoint)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -172,7 +188,13 @@ def create_app(service: Service) -> FastAPI:
         app.add_middleware(KeyGate, access=service.access, linger_seconds=service.settings.limits.body_seconds)
     paths = frozenset({*EXAMPLES, *SCOPES, OPENAPI})
     app.add_middleware(
-        Exchange, metrics=service.metrics, lifecycle=service.lifecycle, paths=paths, audit=service.audit, slow=service.slow
+        Exchange,
+        metrics=service.metrics,
+        lifecycle=service.lifecycle,
+        paths=paths,
+        audit=service.audit,
+        slow=service.slow,
+        tracing=service.tracing,
     )
     return app
 
@@ -210,6 +232,8 @@ async def _lifespan(service: Service, _app: FastAPI) -> AsyncIterator[None]:
         await service.pipeline.stop()
         if service.swapper is not None:
             await service.swapper.close()
+        if service.tracing is not None:
+            await asyncio.to_thread(service.tracing.close)
 
 
 def _warm_up(models: Iterable[ServedModel]) -> None:

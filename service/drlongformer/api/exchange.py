@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +23,9 @@ from drlongformer.api.record import BROKEN, Record, begin, size_class
 from drlongformer.api.slow import Slow
 from drlongformer.errors import Cancelled, InputError, NotReady
 from drlongformer.serving.metrics import Metrics
+
+if TYPE_CHECKING:  # the extra `otel`, where it is asked for
+    from drlongformer.api.tracing import Tracing
 
 OTHER: Final = "other"
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
@@ -88,10 +91,12 @@ class Exchange:
         paths: frozenset[str] = frozenset(),
         audit: AuditLog | None = None,
         slow: Slow | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`paths` are those that name their route even where a request is refused before it is routed."""
         self._audit = audit
         self._slow = slow
+        self._tracing = tracing
         self._app = app
         self._paths = paths
         self._metrics = metrics
@@ -153,6 +158,8 @@ class Exchange:
             self._slow.keep(record, route=route)
         if self._audit is not None:
             self._audit.write(scope, record, route=route, method=method)
+        if self._tracing is not None:
+            self._tracing.write(scope, record, route=route, method=method)
 
 
 async def _unended(send: Send, message: Message) -> None:

@@ -31,7 +31,7 @@ class Record:
 
     body_complete: whether the body was read to its end. linger_seconds: how long what still comes of a body that was refused is
     read after the answer. admitted: whether the pipeline has the request, and so counts
-    its refusals itself. key: whose request it is, where keys are asked.
+    its refusals itself. read_seconds: when it was read and checked. key: whose request it is, where keys are asked.
     """
 
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -40,6 +40,7 @@ class Record:
     body_complete: bool = False
     linger_seconds: float = 0.0
     admitted: bool = False
+    read_seconds: float | None = None
     key: Key | None = None
     status: int | None = None
     problem: str | None = None

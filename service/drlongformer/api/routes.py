@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import prometheus_client
 from fastapi import APIRouter, Request, Response
@@ -46,6 +46,9 @@ from drlongformer.serving.reading import Steps, finished
 from drlongformer.serving.requests import Answer
 from drlongformer.serving.swap import Swapper
 from drlongformer.settings import Settings
+
+if TYPE_CHECKING:  # the extra `otel`, where it is asked for
+    from drlongformer.api.tracing import Tracing
 
 _JSON_TYPE = re.compile(r"application/json(\s*;\s*charset\s*=\s*\"?utf-8\"?)?\s*", re.IGNORECASE)
 
@@ -89,6 +92,7 @@ class Service:
     access: gate.Access | None = None
     audit: AuditLog | None = None
     swapper: Swapper | None = None
+    tracing: Tracing | None = None
     slow: Slow = field(default_factory=partial(Slow, EXAMPLES))
     since: datetime = field(default_factory=partial(datetime.now, UTC))
 
@@ -197,7 +201,7 @@ async def begin(service: Service, request: Request, reading: Callable[[bytes], S
     body = gate.asked_by(record.key, body)
     if left <= 0:
         raise DeadlineExceeded(f"the deadline of {allowed:g} seconds passed while the request was read")
-    record.admitted, record.documents = True, len(body.units)
+    record.admitted, record.documents, record.read_seconds = True, len(body.units), record.elapsed_seconds
     return Call(body=body, allowed=allowed, seconds=left, record=record, pipeline=service.pipeline)
 
 
