@@ -163,6 +163,7 @@ def _options(value: Any) -> list[dict[str, Any]]:
 _OPTIONS_SCHEMA = {
     "type": "object",
     "additionalProperties": {"type": "string"},
+    "propertyNames": {"minLength": 1, "maxLength": MAX_OPTION_NAME, "pattern": r"\S"},
     "minProperties": 2,
     "maxProperties": MAX_OPTIONS,
     "description": f"Each option's text by its name, from 2 to {MAX_OPTIONS}; names have at most {MAX_OPTION_NAME} characters.",

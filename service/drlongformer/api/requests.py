@@ -199,8 +199,12 @@ class AnalyzeRequest(TextRequest):
         "classify": AnalyzeClassify,
     }
 
+    head: Name | None = Field(
+        None, description="Must be left out: each task's options name theirs.", json_schema_extra={"const": None}
+    )
     tasks: Annotated[list[AnalyzedTask], Field(min_length=1, max_length=3)] = Field(
-        description="What is asked of every document; heads that were trained alike share one pass of the model."
+        json_schema_extra={"uniqueItems": True},
+        description="What is asked of every document; heads that were trained alike share one pass of the model.",
     )
     embed: AnalyzeEmbed | None = Field(None, description="As in `/embed`, with the `head` that answers.")
     ner: AnalyzeNer | None = Field(None, description="As in `/ner`, with the `head` that answers.")
