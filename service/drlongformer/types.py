@@ -22,8 +22,21 @@ FloatArray = NDArray[np.float32]
 Task = Literal["embed", "ner", "classify", "fill-mask", "similarity", "multiple-choice"]
 TASKS: tuple[Task, ...] = ("embed", "ner", "classify", "fill-mask", "similarity", "multiple-choice")
 
+Rule = Literal["encoding", "pages", "hyphens", "lines"]
+RULES: tuple[Rule, ...] = ("encoding", "pages", "hyphens", "lines")
+"""What may be put right in a text before it is read, in the order in which it is (`text/normalisation.py`)."""
+
 HIDDEN = "hidden"
 """The built-in head of every encoder: the last hidden state itself (identity), `[R, C]`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """A range of a text, and what is read in its place."""
+
+    start: int
+    stop: int
+    replacement: str
 
 
 A = TypeVar("A")

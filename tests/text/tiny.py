@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 
 from drlongformer.bundle import TokenizerSpec
 from drlongformer.text.tokenizer import Tokenizer
-from drlongformer.types import IntArray
+from drlongformer.types import IntArray, Rule
 
 Kind = Literal["bytes", "bytes-nfc", "metaspace", "unigram"]
 KINDS: tuple[Kind, ...] = ("bytes", "bytes-nfc", "metaspace", "unigram")
@@ -61,12 +61,14 @@ def library_tokenizer(kind: Kind) -> tokenizers.Tokenizer:
 
 
 @cache
-def tokenizer(kind: Kind, *, word_splitting: Literal["raw", "words"] = "raw") -> Tokenizer:
+def tokenizer(
+    kind: Kind, *, word_splitting: Literal["raw", "words"] = "raw", normalisation: tuple[Rule, ...] = ()
+) -> Tokenizer:
     """The project's tokenizer over a tiny one."""
-    return Tokenizer(content(kind), spec=spec(kind, word_splitting=word_splitting))
+    return Tokenizer(content(kind), spec=spec(kind, word_splitting=word_splitting, normalisation=normalisation))
 
 
-def spec(kind: Kind, *, word_splitting: Literal["raw", "words"] = "raw") -> TokenizerSpec:
+def spec(kind: Kind, *, word_splitting: Literal["raw", "words"] = "raw", normalisation: tuple[Rule, ...] = ()) -> TokenizerSpec:
     """What the bundle of a tiny tokenizer would say."""
     number = library_tokenizer(kind).token_to_id
     return TokenizerSpec(
@@ -76,6 +78,7 @@ def spec(kind: Kind, *, word_splitting: Literal["raw", "words"] = "raw") -> Toke
         mask_id=number("<mask>"),
         mask_token="<mask>",
         word_splitting=word_splitting,
+        normalisation=normalisation,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from drlongformer.bundle import HeadSpec
 from drlongformer.serving.models import ServedModel
 from drlongformer.settings import Limits
-from drlongformer.types import Task
+from drlongformer.types import Rule, Task
 
 
 class _Part(BaseModel):
@@ -80,10 +80,14 @@ class Provenance(_Part):
 
 
 class ModelDetails(ModelSummary):
-    """Answer of `GET /models/{name}`; the first head of a task answers when a request names none."""
+    """Answer of `GET /models/{name}`; the first head of a task answers when a request names none.
+
+    normalisation: what is put right in a text before it is read; every offset stays one of the untouched text.
+    """
 
     versions: list[int]
     mask_token: str
+    normalisation: tuple[Rule, ...]
     heads: list[HeadDetails]
     limits: ModelLimits
     provenance: Provenance
@@ -102,6 +106,7 @@ def details(model: ServedModel, models: Iterable[ServedModel], limits: Limits) -
         **_summary(model),
         versions=sorted(each.identity.version for each in models if each.identity.name == manifest.name),
         mask_token=manifest.tokenizer.mask_token,
+        normalisation=manifest.tokenizer.normalisation,
         heads=[_head(head) for head in manifest.heads],
         limits=ModelLimits(
             max_tokens=manifest.max_tokens,

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, ValidationError, model_validator
 
-from drlongformer.types import HIDDEN, Task
+from drlongformer.types import HIDDEN, Rule, Task
 
 SCHEMA_VERSION: Final = 1
 ANSWER: Final = "answer"
@@ -37,7 +37,11 @@ class FileEntry(Strict):
 
 
 class TokenizerSpec(Strict):
-    """The tokenizer's file and special ids; word_splitting: whether the heads were trained on text or on pre-split words."""
+    """The tokenizer's file and special ids, and how texts are read.
+
+    word_splitting: whether the heads were trained on text or on pre-split words. normalisation: what is put right in a text
+    before it is read (`text/normalisation.py`).
+    """
 
     file: FileName = "tokenizer.json"
     bos_id: int
@@ -46,6 +50,13 @@ class TokenizerSpec(Strict):
     mask_id: int
     mask_token: str
     word_splitting: Literal["raw", "words"] = "raw"
+    normalisation: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _rules_are_named_once(self) -> Self:
+        if len(set(self.normalisation)) != len(self.normalisation):
+            raise ValueError("a rule of normalisation is named twice")
+        return self
 
 
 class HeadSpec(Strict):

@@ -297,6 +297,7 @@ class ModelDetails(ModelSummary):
 
     versions: tuple[int, ...]
     mask_token: str
+    normalisation: tuple[str, ...] = ()
     heads: tuple[Head, ...]
     limits: Limits
     provenance: Mapping[str, Any]

@@ -32,6 +32,7 @@ def _facts(manifest: Manifest) -> str:
         "Trained on patient data": "yes" if manifest.patient_data else "none declared",
         "Longest window": f"{manifest.max_tokens} tokens, special tokens included",
         "Vocabulary": f"{manifest.vocab_size} tokens",
+        "Normalisation": ", ".join(manifest.tokenizer.normalisation) or None,
     }
     return "\n".join(f"* {name}: {value}" for name, value in known.items() if value is not None)
 

@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
 
+from drlongformer.text.mojibake import misread
+from drlongformer.text.normalisation import HYPHENATED
 from drlongformer.text.words import has_visible
 
-FRENCH: Final = frozenset("àâäçéèêëîïôöùûüÿœæÀÂÄÇÉÈÊËÎÏÔÖÙÛÜŸŒÆ«»’‘“”…–—€°µ²³·\u00a0\u202f")
-"""What double encoding hides in French texts; other results of decoding again are chance (`É»` in capitals)."""
-LEADS: Final = re.compile("[ÂÃÅâ]")
-"""The first bytes of French signs in UTF-8 (C2, C3, C5, E2), read as Windows-1252."""
 C1: Final = re.compile("[\x80-\x9f\ufffd]")
 LINE_ENDS: Final = re.compile("\r\n|[\r\n]")
 DIGITS: Final = re.compile(r"\d+")
-HYPHENATED: Final = re.compile(r"[^\W\d_]-[ \t]*(?:\r\n|[\r\n])[ \t]*[a-zà-ÿœæ]")
 SENTENCE_END: Final = tuple(".!?:;…»")
 LEAST_LINES: Final = 8
 """Fewer lines say nothing about a width."""
@@ -55,30 +51,12 @@ def symptoms(text: str) -> Symptoms:
     written = [line for line in lines if line]
     return Symptoms(
         empty=not has_visible(text),
-        mojibake=C1.search(text) is not None or any(True for _ in _double_encoded(text)),
+        mojibake=C1.search(text) is not None or any(True for _ in misread(text)),
         wrapped=_wrapped(lines),
         hyphenated=HYPHENATED.search(text) is not None,
         repeated=_repeated(written),
         edges=frozenset(_hash(line) for line in (*written[:EDGE_LINES], *written[-EDGE_LINES:]) if _letters(line)),
     )
-
-
-def _double_encoded(text: str) -> Iterator[int]:
-    """Places where two or three characters are the bytes of one French sign in UTF-8."""
-    for found in LEADS.finditer(text):
-        for length in (2, 3):
-            if _signed(text[found.start() : found.start() + length]) in FRENCH:
-                yield found.start()
-
-
-def _signed(piece: str) -> str:
-    """The sign whose UTF-8 bytes were read as Windows-1252 or Latin-1; empty where there is none."""
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            return piece.encode(encoding).decode("utf-8")
-        except UnicodeError:
-            continue
-    return ""
 
 
 def _wrapped(lines: list[str]) -> bool:

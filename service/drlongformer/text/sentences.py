@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 
@@ -69,10 +70,25 @@ def paragraphs(text: str) -> Iterator[Span]:
     yield from _trimmed(text, start, len(text))
 
 
+def wraps(text: str) -> Iterator[Span]:
+    """The blank space at every line break that is only a wrapping, half-open ranges in order."""
+    for start, stop in paragraphs(text):
+        lines, width = _lines(text, start, stop)
+        for (begin, end), (after, last) in pairwise(lines):
+            line, following = text[begin:end], text[after:last]
+            if _goes_on(line, following, width):
+                yield begin + len(line.rstrip()), last - len(following.lstrip())
+
+
+def _lines(text: str, start: int, stop: int) -> tuple[list[Span], int]:
+    """The written lines of a paragraph, and how wide the widest is."""
+    lines = [found.span() for found in _LINE.finditer(text, start, stop) if not found.group().isspace()]
+    return lines, max((len(text[begin:end].rstrip()) for begin, end in lines), default=0)
+
+
 def _units(text: str, start: int, stop: int) -> Iterator[Span]:
     """The lines of a paragraph, those that were wrapped joined again."""
-    lines = [found.span() for found in _LINE.finditer(text, start, stop) if not found.group().isspace()]
-    width = max((len(text[begin:end].rstrip()) for begin, end in lines), default=0)
+    lines, width = _lines(text, start, stop)
     first = 0
     for number in range(1, len(lines) + 1):
         if number == len(lines) or not _goes_on(text[slice(*lines[number - 1])], text[slice(*lines[number])], width):

@@ -5,14 +5,15 @@ Special strings in a text are ordinary text. `encode_special_tokens`, which make
 truncation, padding and special tokens is switched off: windows are planned elsewhere and special tokens added to each.
 A long text is tokenized piece by piece (`cuts.py`), so that whoever waits for it can look at a clock in between.
 `alignment.py` makes the spans exact: tokens that are bytes of one character share its span, no span begins or ends in blank
-space, and a token's word is that of `words.py`, widened until no token is cut.
+space, and a token's word is that of `words.py`, widened until no token is cut. Where the bundle asks for it a text is
+normalised first (`normalisation.py`), and every offset is led back into the untouched text.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +25,7 @@ from drlongformer.bundle import TokenizerSpec
 from drlongformer.errors import BundleError
 from drlongformer.text import cuts
 from drlongformer.text.alignment import exact_spans, word_begins, word_numbers
+from drlongformer.text.normalisation import Normalised, normalising
 from drlongformer.text.pairs import pair
 from drlongformer.text.windows import SPECIALS
 from drlongformer.text.words import BoolArray, Characters, characters, check_surrogates, spans
@@ -103,6 +105,8 @@ class Tokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of each text; raises MalformedBody for lone surrogates. Other threads run meanwhile."""
+        if self._spec.normalisation:
+            return [self._at_once(text) for text in texts]
         if self._split is not None:
             return [_whole([self._read(text, piece) for piece in self._pieces(text)]) for text in texts]
         found = [(text, piece) for text in texts for piece in self._pieces(text)]
@@ -113,8 +117,7 @@ class Tokenizer:
 
     def steps(self, text: str) -> Generator[Progress, None, Encoded]:
         """What `encode_batch` gives for one text, told of after every piece."""
-        parts = yield from self._steps(text, masked=False)
-        return _whole(parts)
+        return (yield from self._steps(text, masked=False))
 
     def encode_masked(self, text: str) -> Masked:
         """Tokens of a text in which the mask string stands for a mask; there may be none.
@@ -131,8 +134,7 @@ class Tokenizer:
 
     def masked_steps(self, text: str) -> Generator[Progress, None, Masked]:
         """What `encode_masked` gives, told of after every piece."""
-        parts = yield from self._steps(text, masked=True)
-        encoded = _whole(parts)
+        encoded = yield from self._steps(text, masked=True)
         masks = np.flatnonzero(encoded.ids == self._spec.mask_id)
         where = encoded.offsets[masks].tolist()
         return Masked(encoded=encoded, masks=tuple(masks.tolist()), spans=tuple((start, end) for start, end in where))
@@ -165,15 +167,41 @@ class Tokenizer:
                 return int(encoded.ids[0])
         return None
 
-    def _steps(self, text: str, *, masked: bool) -> Generator[Progress, None, list[_Part]]:
+    def _at_once(self, text: str) -> Encoded:
+        steps = self.steps(text)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                encoded: Encoded = end.value
+                return encoded
+
+    def _steps(self, text: str, *, masked: bool) -> Generator[Progress, None, Encoded]:
         parts: list[_Part] = []
         tokens = 0
-        for piece in self._pieces(text):
-            part = self._read(text, piece, masked=masked)
+        normalised = (yield from self._normalised(text)) if self._spec.normalisation else None
+        read, done = text if normalised is None else normalised.text, 0
+        for piece in self._pieces(read):
+            part = self._read(read, piece, masked=masked)
             parts.append(part)
             tokens += len(part.ids)
-            yield Progress(characters=piece.stop - piece.start, tokens=tokens)
-        return parts
+            place = piece.stop if normalised is None else normalised.place(piece.stop)
+            yield Progress(characters=place - done, tokens=tokens)
+            done = place
+        encoded = _whole(parts)
+        return encoded if normalised is None else replace(encoded, offsets=normalised.restore(encoded.offsets))
+
+    def _normalised(self, text: str) -> Generator[Progress, None, Normalised]:
+        """The text as it is read, told of after every step, in which nothing is tokenized yet."""
+        check_surrogates(text)  # tells a lone surrogate by its place in the untouched text
+        steps = normalising(text, self._spec.normalisation, keep=self._spec.mask_token)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                made: Normalised = end.value
+                return made
+            yield Progress(characters=0, tokens=0)
 
     def _pieces(self, text: str) -> Iterator[slice]:
         if len(text) > cuts.PIECE:
