@@ -179,13 +179,16 @@ _VALUES: Final = (
     b"../../" + CANARY.encode() + b"/",
     b"x" * 65,
 )
+_GIVEN_BACK: Final = (b"X-Request-Id", CANARY.encode())
+"""A caller's own name for a request, which the service promises to give back and to log."""
 
 
 def another_value(draft: Draft, random: Random) -> None:
     """A header that peers send, with a value of another."""
     name = random.choice(_NAMES)
     draft.headers = [header for header in draft.headers if header[0] != name]
-    draft.headers.insert(random.randrange(len(draft.headers) + 1), (name, random.choice(_VALUES)))
+    value = random.choice([each for each in _VALUES if (name, each) != _GIVEN_BACK])
+    draft.headers.insert(random.randrange(len(draft.headers) + 1), (name, value))
 
 
 def header_twice(draft: Draft, random: Random) -> None:

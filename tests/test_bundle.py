@@ -346,3 +346,23 @@ def test_a_head_is_found_by_the_first_task_that_has_it(tmp_path: Path) -> None:
     assert read.head_of_any(("embed", "classify"), "urgency").name == "urgency"
     with pytest.raises(UnsupportedTask, match="task 'similarity' or 'ner'"):
         read.head_of_any(("similarity", "ner"))
+
+
+def test_every_flipped_bit_of_the_manifest_and_of_its_seal_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    for name in (bundle.MANIFEST, bundle.SEAL):
+        content = (folder / name).read_bytes()
+        for place in range(0, len(content), 7):
+            flipped = bytes([*content[:place], content[place] ^ (1 << place % 8), *content[place + 1 :]])
+            (folder / name).write_bytes(flipped)
+            with pytest.raises(BundleError):
+                bundle.load(folder)
+        (folder / name).write_bytes(content)
+    bundle.verify(folder)
+
+
+def test_a_manifest_without_its_seal_is_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    (folder / bundle.SEAL).unlink()
+    with pytest.raises(BundleError, match=r"no bundle\.sha256"):
+        bundle.load(folder)

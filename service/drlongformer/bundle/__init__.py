@@ -2,6 +2,7 @@
 
     model_store/drlongformer-mini/active.json     optional, {"version": 2}; without it the highest version is served
     model_store/drlongformer-mini/2/bundle.json   the manifest (`manifest.py`)
+                                    bundle.sha256, the manifest's own hash
                                     tokenizer.json, *.onnx, their weights, README.md
 
 A bundle is written beside its place and renamed into it (`writing.py`). Reading (`store.py`) refuses every file that is
@@ -22,13 +23,14 @@ from drlongformer.bundle.manifest import (
     Target,
     TokenizerSpec,
 )
-from drlongformer.bundle.store import ACTIVE, MANIFEST, Bundle, find, load, names, next_version, verify, versions
+from drlongformer.bundle.store import ACTIVE, MANIFEST, SEAL, Bundle, find, load, names, next_version, verify, versions
 from drlongformer.bundle.writing import write
 
 __all__ = [
     "ACTIVE",
     "ANSWER",
     "MANIFEST",
+    "SEAL",
     "Bundle",
     "Compared",
     "FileEntry",

@@ -20,6 +20,8 @@ from drlongformer.errors import BundleError, UnknownModel, UnsupportedTask
 from drlongformer.types import Task
 
 MANIFEST = "bundle.json"
+SEAL = "bundle.sha256"
+"""The manifest's own hash, in the form that `sha256sum --check` reads."""
 ACTIVE = "active.json"
 
 
@@ -84,6 +86,7 @@ def load(folder: Path) -> Bundle:
     if (folder.parent.name, folder.name) != (manifest.name, str(manifest.version)):
         raise BundleError(f"{folder} holds {manifest.name}/{manifest.version}; a bundle lies in its own name and version")
     _check_files(folder, manifest)
+    _check_seal(folder, content)
     return Bundle(folder=folder, manifest=manifest, sha256=hashlib.sha256(content).hexdigest())
 
 
@@ -144,6 +147,20 @@ def _read_manifest(folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def seal(manifest: bytes) -> bytes:
+    """The content of `bundle.sha256` for a manifest."""
+    return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
+
+
+def _check_seal(folder: Path, manifest: bytes) -> None:
+    """A manifest that was altered by chance: whoever alters it on purpose alters its seal, too."""
+    path = folder / SEAL
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{folder} has no {SEAL}: it was half copied, or made before manifests were sealed")
+    if path.read_bytes() != seal(manifest):
+        raise BundleError(f"{folder}: {MANIFEST} is altered, its sha256 is not that of {SEAL}")
+
+
 def _check_files(folder: Path, manifest: Manifest) -> None:
     """Compare the folder with the manifest: first what is there, then sizes (cheap), then hashes."""
     if absent := manifest.named_files - manifest.files.keys():
@@ -151,7 +168,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     there = {path.relative_to(folder).as_posix(): path for path in regular_files(folder)}
     if missing := manifest.files.keys() - there.keys():
         raise BundleError(f"{folder}: missing {sorted(missing)}")
-    if extra := there.keys() - manifest.files.keys() - {MANIFEST}:
+    if extra := there.keys() - manifest.files.keys() - {MANIFEST, SEAL}:
         raise BundleError(f"{folder}: not in the manifest {sorted(extra)}")
     for name, entry in manifest.files.items():
         if (size := there[name].stat().st_size) != entry.bytes:

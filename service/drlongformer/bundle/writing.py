@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from drlongformer.bundle.files import digest
 from drlongformer.bundle.manifest import FILE_NAME, FileEntry, Manifest, reasons
-from drlongformer.bundle.store import MANIFEST
+from drlongformer.bundle.store import MANIFEST, SEAL, seal
 from drlongformer.errors import BundleError
 
 
@@ -26,7 +26,7 @@ def write(store: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) 
     """
     if absent := manifest.named_files - sources.keys():
         raise BundleError(f"the manifest names files that are not there: {sorted(absent)}")
-    if refused := [name for name in sources if name == MANIFEST or not re.fullmatch(FILE_NAME, name)]:
+    if refused := [name for name in sources if name in (MANIFEST, SEAL) or not re.fullmatch(FILE_NAME, name)]:
         raise BundleError(f"a bundle cannot hold files named {refused}")
     folder = store / manifest.name / str(manifest.version)
     if folder.exists():
@@ -47,7 +47,9 @@ def _write_into(folder: Path, manifest: Manifest, sources: Mapping[str, Path | b
         complete = Manifest.model_validate(manifest.model_dump() | {"files": {k: v.model_dump() for k, v in entries.items()}})
     except ValidationError as error:
         raise BundleError(f"the bundle cannot be written: {reasons(error)}") from None
-    _copy(complete.model_dump_json(indent=2).encode() + b"\n", folder / MANIFEST)
+    content = complete.model_dump_json(indent=2).encode() + b"\n"
+    _copy(content, folder / MANIFEST)
+    _copy(seal(content), folder / SEAL)
     for inner in (path for path in folder.rglob("*") if path.is_dir()):
         _sync_folder(inner)
     _sync_folder(folder)
