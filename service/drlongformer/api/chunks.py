@@ -24,7 +24,8 @@ LARGEST: Final = 2**31
 _SENTENCE: Final = (
     'must be null, "sentences", "paragraphs", or for every document a list of ranges [start, end] of its characters'
 )
-_RANGE: Final = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer", "minimum": 0}}
+_PLACE: Final = {"type": "integer", "minimum": 0, "maximum": LARGEST - 1}
+_RANGE: Final = {"type": "array", "minItems": 2, "maxItems": 2, "items": _PLACE}
 _RANGES: Final = {"type": "array", "items": _RANGE}
 _SCHEMA: Final = {
     "anyOf": [
