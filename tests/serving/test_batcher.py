@@ -208,7 +208,7 @@ async def test_draining_ends_when_all_that_still_waited_came_too_late() -> None:
     now.seconds = 100.0
     await asyncio.wait_for(work.drain(), timeout=5)
     assert len(await first) == 1
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded, match=r"^the deadline passed while the document waited$"):
         await late
     assert len(engine.batches) == 1
     await work.stop()
@@ -380,6 +380,39 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once_and_counted() ->
     assert count(metrics, "deadline_exceeded_total", stage="admission") == 2
     assert not engine.batches
     await work.stop()
+
+
+async def test_a_deadline_that_its_callers_own_work_makes_impossible_is_refused_and_others_with_the_same_are_not() -> None:
+    """Four seconds are left of what is computed, eight more of the caller's own work wait."""
+    engine, now = fake(hang=True), Now()
+    now.seconds = 100.0
+    station, metrics = stations(engine, budget=Budget.fixed(BLOCK)), Metrics.create()
+    work = Batcher(station, metrics=metrics, max_queue_tokens=256, seconds_per_slot=1.0, clock=now)
+    await work.start()
+    asked = [asyncio.create_task(work.submit_all([[window(0)]]))]
+    await until(lambda: engine.batches)
+    asked.append(asyncio.create_task(work.submit_all([[window(1)], [window(2)]], caller="own")))
+    await until(lambda: work.queued_slots == 2 * BLOCK)
+    with pytest.raises(Overloaded, match=r"would miss its deadline in 5\.0 seconds"):
+        await asyncio.wait_for(work.submit_all([[window(3)]], caller="own", deadline=105.0), timeout=4)
+    asked.append(asyncio.create_task(work.submit_all([[window(3)]], caller="other", deadline=105.0)))
+    await until(lambda: work.queued_slots == 3 * BLOCK)
+    await work.stop()
+    await asyncio.wait(asked)
+
+
+async def test_who_holds_much_of_the_queue_leaves_its_last_eighth_to_others() -> None:
+    engine = fake(hang=True)
+    async with started(engine, batch=BLOCK, queue=8 * BLOCK) as work:
+        asked = [asyncio.create_task(work.submit_all([[window(0)]]))]
+        await until(lambda: engine.batches)
+        asked.append(asyncio.create_task(work.submit_all([[window(1)]] * 7, caller="greedy")))
+        await until(lambda: work.queued_slots == 7 * BLOCK)
+        with pytest.raises(Overloaded):
+            await asyncio.wait_for(work.submit_all([[window(2)]], caller="greedy"), timeout=5)
+        asked.append(asyncio.create_task(work.submit_all([[window(3)]], caller="modest")))
+        await until(lambda: work.queued_slots == 8 * BLOCK)
+    await asyncio.wait(asked)
 
 
 async def test_a_caller_behind_another_with_much_work_has_its_turn() -> None:

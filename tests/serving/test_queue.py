@@ -130,7 +130,8 @@ def test_dropping_a_document_frees_its_room() -> None:
     queue.offer(tickets(0, 1, 1))
     queue.offer(tickets(1, 3, priority="bulk"))
     assert [ticket.number for ticket in queue.drop({0, 7})] == [0, 1]
-    assert (queue.slots, queue.backlog("interactive"), queue.backlog("bulk")) == (
+    assert (len(queue), queue.slots, queue.backlog("interactive"), queue.backlog("bulk")) == (
+        1,
         BLOCK,
         Backlog(),
         Backlog(tokens=3, documents=1),
@@ -318,6 +319,17 @@ def test_gaps_are_given_away() -> None:
     led = 8
     assert taken["interactive", "long"] == led * 3 * BLOCK
     assert taken["interactive", "short"] == led * 3 * BLOCK + led * BLOCK
+
+
+def test_all_of_a_gap_is_given_away() -> None:
+    """`long` leads with five blocks of eight; three windows of `short` fill each gap, and are not charged to it."""
+    queue = TicketQueue(max_slots=EVERYTHING)
+    for _ in range(50):
+        queue.offer(tickets(next(KEYS), 5 * BLOCK, caller="long", arrival=0.0))
+    fill(queue, 200, caller="short", arrival=9.0)
+    taken = taken_by(queue, batches=26, slots=8 * BLOCK)
+    assert taken["interactive", "long"] == 16 * 5 * BLOCK
+    assert taken["interactive", "short"] == 10 * 8 * BLOCK + 16 * 3 * BLOCK
 
 
 @given(
