@@ -18,9 +18,14 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 from schemathesis.engine.recorder import ScenarioRecorder
 
+from drlongformer.api import keys
 from drlongformer.api.app import create_app
 from drlongformer.api.examples import EXAMPLES
+from drlongformer.api.keys import KeyFile
+from drlongformer.api.routes import Service
+from drlongformer.settings import Server, Settings
 from tests.api import services
+from tests.api.test_keys import bearer, key
 
 UNSAYABLE = frozenset({"empty-text", "mask-error", "unknown-label", "unsupported-task"})
 """Kinds of 422 that a request in keeping with its schema may get: they depend on the model, or on `on_error`."""
@@ -33,9 +38,13 @@ INTEGER = "must be an integer"
 
 
 @pytest.mark.slow
-def test_answers_are_as_the_document_says(tmp_path: Path) -> None:
-    app = create_app(services.service(tmp_path))
-    document = schemathesis.openapi.from_asgi("/openapi.json", app, config=SchemathesisConfig())
+@pytest.mark.parametrize("keyed", [False, True])
+def test_answers_are_as_the_document_says(keyed: bool, tmp_path: Path) -> None:
+    document = schemathesis.openapi.from_asgi(
+        "/openapi.json", create_app(_service(tmp_path, keyed=keyed)), config=SchemathesisConfig()
+    )
+    if keyed:
+        document.config.headers = {"Authorization": bearer().decode()}
     document.config.seed = 0
     document.config.generation.deterministic = True
     document.config.generation.database = "none"
@@ -57,7 +66,15 @@ def test_answers_are_as_the_document_says(tmp_path: Path) -> None:
     assert {f"POST {path}" for path in EXAMPLES} <= routes
     assert statuses[200] > 50
     assert statuses[422] > 500
-    assert statuses[405] > 50
+    assert statuses[405] > 50 or keyed
+    assert (statuses[401] > 10) == keyed
+
+
+def _service(folder: Path, *, keyed: bool) -> Service:
+    if not keyed:
+        return services.service(folder / "store")
+    keys.write(folder / "keys.json", KeyFile(keys=(key(scopes=("infer", "admin", "metrics")),)))
+    return services.service(folder / "store", tree=Settings(server=Server(keys=folder / "keys.json")))
 
 
 def _failures(recorder: ScenarioRecorder) -> Iterator[str]:
