@@ -403,16 +403,42 @@ async def test_a_deadline_that_its_callers_own_work_makes_impossible_is_refused_
 
 async def test_who_holds_much_of_the_queue_leaves_its_last_eighth_to_others() -> None:
     engine = fake(hang=True)
-    async with started(engine, batch=BLOCK, queue=8 * BLOCK) as work:
+    async with started(engine, batch=BLOCK, queue=17 * BLOCK) as work:
         asked = [asyncio.create_task(work.submit_all([[window(0)]]))]
         await until(lambda: engine.batches)
-        asked.append(asyncio.create_task(work.submit_all([[window(1)]] * 7, caller="greedy")))
-        await until(lambda: work.queued_slots == 7 * BLOCK)
+        asked.append(asyncio.create_task(work.submit_all([[window(1)]] * 15, caller="greedy")))
+        await until(lambda: work.queued_slots == 15 * BLOCK)
         with pytest.raises(Overloaded):
             await asyncio.wait_for(work.submit_all([[window(2)]], caller="greedy"), timeout=5)
-        asked.append(asyncio.create_task(work.submit_all([[window(3)]], caller="modest")))
-        await until(lambda: work.queued_slots == 8 * BLOCK)
+        asked.append(asyncio.create_task(work.submit_all([[window(3)]] * 2, caller="modest")))
+        await until(lambda: work.queued_slots == 17 * BLOCK)
     await asyncio.wait(asked)
+
+
+async def test_a_queue_that_holds_one_batch_only_keeps_nothing_back() -> None:
+    async with started(fake(), batch=16 * BLOCK, queue=16 * BLOCK) as work:
+        outcomes = await work.submit_all([[window(1)]] * 16, caller="greedy")
+    assert [type(outcome) for outcome in outcomes] == [Computed] * 16
+
+
+class Elsewhere(FakeEngine):
+    """Is on a device of another name."""
+
+    device = "cuda:0"
+
+
+@pytest.mark.parametrize(
+    ("engines", "names"),
+    [([FakeEngine], ["cpu"]), ([FakeEngine, Elsewhere, FakeEngine, FakeEngine], ["cpu:0", "cuda:0", "cpu:1", "cpu:2"])],
+)
+def test_each_engine_is_in_the_metrics_by_its_device_numbered_where_there_are_several(
+    engines: list[type[FakeEngine]], names: list[str]
+) -> None:
+    metrics = Metrics.create()
+    on = [Station(engine=engine({}, block=BLOCK), budget=Budget.fixed(BLOCK)) for engine in engines]
+    Batcher(on, metrics=metrics, max_queue_tokens=64)
+    [busy] = [each for each in metrics.registry.collect() if each.name == "drlongformer_engine_busy_seconds"]
+    assert [sample.labels["device"] for sample in busy.samples] == names
 
 
 async def test_a_caller_behind_another_with_much_work_has_its_turn() -> None:
@@ -638,7 +664,8 @@ async def test_after_a_thousand_callers_have_left_nothing_of_them_is_left() -> N
         assert [await task for task in staying] == [1 + n % 3 for n in range(50)]
         left = sum(task.cancelled() for task in leaving)
         at_stages = {stage: count(metrics, "cancelled_total", stage=stage) for stage in ("queue", "compute")}
-        assert sum(at_stages.values()) <= left <= sum(at_stages.values()) + 10  # some left before they had asked
+        # Some left before they had asked, or once they were answered.
+        assert sum(at_stages.values()) <= left <= sum(at_stages.values()) + 100
         assert min(at_stages.values()) > 0
         assert not work._ledger
         assert not work._queue

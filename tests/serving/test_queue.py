@@ -35,6 +35,21 @@ def test_a_ticket_says_how_many_values_its_answer_holds() -> None:
     assert [ticket.values for ticket in tickets(0, 5)] == [8]
 
 
+def test_a_window_ranks_by_what_its_document_has_cost_up_to_its_end() -> None:
+    ranks = [ticket.rank for ticket in tickets(0, 1, 2 * BLOCK, arrival=10.0, seconds_per_slot=0.5)]
+    assert ranks == [10.0 + 2 * 0.5 * BLOCK, 10.0 + 2 * 0.5 * 3 * BLOCK]
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
+def test_a_weight_that_is_not_above_0_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match=f"^a caller's weight is above 0, not {weight}$"):
+        tickets(0, 1, weight=weight)
+
+
+def test_a_queue_keeps_nothing_back_unless_told() -> None:
+    assert TicketQueue(max_slots=BLOCK).offer(tickets(0, BLOCK, caller="anyone"))
+
+
 def test_a_request_is_admitted_whole_or_not_at_all() -> None:
     queue = TicketQueue(max_slots=4 * BLOCK)
     assert queue.offer(tickets(0, BLOCK, BLOCK, BLOCK))
@@ -300,6 +315,7 @@ def test_what_has_left_the_queue_no_longer_counts_for_its_caller() -> None:
             assert queue.offer(tickets(document, BLOCK, caller="own"))
         assert not queue.offer(tickets(102, BLOCK, caller="own"))
         leave()
+        assert len(queue) == queue.slots // BLOCK
     assert queue.slots == 0
 
 
