@@ -329,3 +329,34 @@ def test_a_text_that_utf8_cannot_write_is_refused_by_its_place_and_not_quoted() 
 def test_a_policy_that_cannot_be_kept_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         Policy(**changes)
+
+
+def test_given_chunks_travel_with_their_texts_however_the_call_is_cut() -> None:
+    lists = [[[0, place + 1]] for place in range(5)]
+    job = calls.embed([f"texte {place}" for place in range(5)], chunks=lists)
+    cut = list(core.batches(job.units, most=2, request_bytes=10_000))
+    told = [json.loads(job.body(batch.units, start=batch.start)) for batch in cut]
+    assert [body["chunks"] for body in told] == [lists[:2], lists[2:4], lists[4:]]
+    assert [len(body["inputs"]) for body in told] == [2, 2, 1]
+    alone = calls.embed("Toux.", chunks=[[0, 4]])
+    assert json.loads(alone.body(tuple(alone.units)))["chunks"] == [[[0, 4]]]
+
+
+@pytest.mark.parametrize("texts", [["a", "b"], iter(["a"])])
+def test_texts_without_their_own_list_of_chunks_are_refused_before_anything_is_sent(texts: Any) -> None:
+    with pytest.raises(InvalidRequest, match="1 lists of chunks for"):
+        calls.embed(texts, chunks=[[[0, 1]]])
+
+
+def test_the_services_sentences_count_from_the_first_document_of_the_call() -> None:
+    told = errors.Problem(
+        type="/problems/empty-text",
+        title="Empty text",
+        status=422,
+        detail="document 2 has no visible character",
+        errors=(errors.FieldError(loc=("inputs", 2), msg="document 2 has no visible character"),),
+    )
+    moved = told.moved(128)
+    assert moved.detail == moved.errors[0].msg == "document 130 has no visible character"
+    assert moved.errors[0].loc == ("inputs", 130)
+    assert told.moved(0) == told

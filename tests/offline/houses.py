@@ -69,8 +69,9 @@ def orders(inputs: Path | Sequence[Path], output: Path, asked: Ask | None = None
 
 
 def carried_out(given: Orders, at: House) -> Figures | None:
-    """The run, told of to nobody."""
-    return archive(given, at, lambda _: None)
+    """The run, told of to nobody; None where it was complete before."""
+    done = archive(given, at, lambda _: None)
+    return done if isinstance(done, Figures) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,8 @@ def test_a_run_tells_what_came_of_it_and_bad_records_by_its_exit_code(tmp_path: 
     mixed = jsonl(tmp_path / "mixed.jsonl", [{"text": note(0)}, "{", {"text": "Mme-Canari", "id": []}])
     result = run(*arguments, "--input", str(mixed), "--output", str(tmp_path / "b"))
     assert result.exit_code == 3
+    again = run(*arguments, "--input", str(mixed), "--output", str(tmp_path / "b"), "--resume")
+    assert (again.exit_code, "2 failed then" in again.stdout) == (3, True)
     assert result.stdout.startswith("1 of 3 documents answered, 2 failed (see ")
     assert "Canari" not in result.output
     assert len(read(tmp_path / "b").errors) == 2

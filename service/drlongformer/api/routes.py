@@ -200,6 +200,7 @@ async def begin(service: Service, request: Request, reading: Callable[[bytes], S
     left = allowed - record.elapsed_seconds
     body = gate.asked_by(record.key, body)
     if left <= 0:
+        service.metrics.deadline_exceeded_total.labels(stage="receive").inc(len(body.units))
         raise DeadlineExceeded(f"the deadline of {allowed:g} seconds passed while the request was read")
     record.admitted, record.documents, record.read_seconds = True, len(body.units), record.elapsed_seconds
     return Call(body=body, allowed=allowed, seconds=left, record=record, pipeline=service.pipeline)

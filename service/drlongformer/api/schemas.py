@@ -126,7 +126,9 @@ def _actual(value: object) -> str:
     """The figure that is compared with a limit: a string's length, never the string, or a number that has few digits."""
     if isinstance(value, str):
         return str(len(value))
-    return f"{value:g}" if isinstance(value, int | float) and abs(value) < LARGEST_TOLD else "beyond all bounds"
+    if not isinstance(value, int | float) or not abs(value) < LARGEST_TOLD:
+        return "beyond all bounds"
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 def _unknown_field(name: str, known: Sequence[str]) -> str:

@@ -44,6 +44,7 @@ def create(
     tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="Most tokens in a minute.")] = None,
 ) -> None:
     """Make a key and show it, once; a running service takes it within seconds."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret, now = keys.new_secret(), datetime.now(UTC).replace(microsecond=0)
     with _changing(file) as there:
         key = Key(

@@ -15,7 +15,7 @@ from drlongformer.cli.base import err, told
 from drlongformer.errors import RunError
 
 if TYPE_CHECKING:
-    from drlongformer.offline.archive import House
+    from drlongformer.offline.archive import Complete, House
     from drlongformer.offline.asked import Ask
     from drlongformer.offline.estimate import Estimate
     from drlongformer.offline.reader import Manner
@@ -198,10 +198,15 @@ def _estimate(found: tuple[Source, ...], manner: Manner, ask: Ask, house: House)
     typer.echo(made.told())
 
 
-def _tell(figures: Figures | None, output: Path) -> None:
+def _tell(figures: Figures | Complete, output: Path) -> None:
     """The end of a run in a few words. Raises Exit where records failed."""
-    if figures is None:
-        typer.echo(f"{output} is complete already: nothing was left to do")
+    from drlongformer.offline.archive import Complete  # noqa: PLC0415
+
+    if isinstance(figures, Complete):
+        failed = f"; {figures.failed:,} failed then (see {output / 'errors'})" if figures.failed else ""
+        typer.echo(f"{output} is complete already: nothing was left to do{failed}")
+        if figures.failed:
+            raise typer.Exit(SOME_FAILED)
         return
     for encoding, files in figures.encodings.items():
         if not encoding.startswith("utf-8"):

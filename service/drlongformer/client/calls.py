@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypedDict, TypeVar, Unpack
 
 from drlongformer.client.results import (
@@ -61,12 +61,12 @@ class Common(TypedDict, total=False):
 
 
 class EmbedOptions(Common, total=False):
-    """Options of `/embed`."""
+    """Options of `/embed`; chunks: a kind of part, or for every text a list of ranges (start, end) of its characters."""
 
     pooling: Literal["cls", "mean"]
     normalize: bool
     dimensions: int
-    chunks: Literal["sentences", "paragraphs"]
+    chunks: Literal["sentences", "paragraphs"] | Sequence[Any]
 
 
 class NerOptions(Common, total=False):
@@ -112,6 +112,7 @@ class Job(Generic[R, A]):
     """One call: its units, each as JSON, and what stands before and after them in the body of every request.
 
     total: how many units there are, None where that is not known before the last. single: the type of one result.
+    chunks: what each unit's chunks are, where they are given one by one; they travel with their units.
     """
 
     path: str
@@ -122,15 +123,34 @@ class Job(Generic[R, A]):
     single: type[R]
     answer: type[A]
     model: str | None = None
+    chunks: tuple[bytes, ...] | None = None
 
-    def body(self, units: Sequence[bytes]) -> bytes:
-        """The body of a request about these units."""
-        return self.opening + b",".join(units) + self.closing
+    def body(self, units: Sequence[bytes], *, start: int = 0) -> bytes:
+        """The body of a request about these units, of which the first is number `start`."""
+        body = self.opening + b",".join(units) + self.closing
+        if self.chunks is None:
+            return body
+        return body[:-1] + b',"chunks":[' + b",".join(self.chunks[start : start + len(units)]) + b"]}"
 
 
 def embed(inputs: Texts, **options: Unpack[EmbedOptions]) -> Job[Embedding, Embeddings]:
-    """`POST /embed`; vectors travel as base64."""
-    return _about_texts("/embed", inputs, {**options, "encoding": "base64"}, Embedding, Embeddings)
+    """`POST /embed`; vectors travel as base64. Raises InvalidRequest unless every text has its list of given chunks."""
+    asked: dict[str, Any] = {**options, "encoding": "base64"}
+    given = asked.get("chunks")
+    if given is None or isinstance(given, str):
+        return _about_texts("/embed", inputs, asked, Embedding, Embeddings)
+    del asked["chunks"]
+    if isinstance(inputs, str | Document):
+        inputs, given = [inputs], given if _nested(given) else [given]
+    job = _about_texts("/embed", inputs, asked, Embedding, Embeddings)
+    if job.total != len(given):
+        raise InvalidRequest(f"{len(given)} lists of chunks for {job.total or 'a stream of'} texts; each text needs its own")
+    return replace(job, chunks=tuple(_json(each, whose="a list of chunks") for each in given))
+
+
+def _nested(chunks: Sequence[Any]) -> bool:
+    """Whether these are lists of ranges, and not ranges."""
+    return any(not isinstance(place, int) for each in chunks for place in each)
 
 
 def ner(inputs: Texts, **options: Unpack[NerOptions]) -> Job[Entities, Answer[Entities]]:
@@ -148,6 +168,8 @@ def analyze(
 ) -> Job[Analysis, Answer[Analysis]]:
     """`POST /analyze`; vectors travel as base64."""
     asked: dict[str, Any] = {**options, "tasks": list(tasks)}
+    if not isinstance(options.get("embed", {}).get("chunks", ""), str | None):
+        raise InvalidRequest("given chunks are asked of embed alone; analyze takes sentences or paragraphs")
     if "embed" in tasks:
         asked["embed"] = {**options.get("embed", {}), "encoding": "base64"}
     return _about_texts("/analyze", inputs, asked, Analysis, Answer)

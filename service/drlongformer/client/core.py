@@ -238,7 +238,7 @@ class Core:
     def ask(self, job: Job[R, A], batch: Batch) -> Steps[list[Part[R]]]:
         """One request; where it is too large for some limit on the way, its halves. Raises Refused, Unreachable, OutOfTime."""
         try:
-            reply = yield from exchange("POST", job.path, self.policy, body=job.body(batch.units))
+            reply = yield from exchange("POST", job.path, self.policy, body=job.body(batch.units, start=batch.start))
         except TooLong as error:
             if len(batch.units) < 2 or error.problem.names_a_document:
                 raise error.moved(batch.start) from None

@@ -16,9 +16,14 @@ Messages are the service's own: limits and figures, never a word of a text.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 from drlongformer.errors import DrLongformerError
+
+_NUMBERED: Final = re.compile(r"\b(document|pair|question|sentence) (\d+)\b")
+"""How the service's sentences name one of a request's documents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +57,17 @@ class Problem:
 
     def moved(self, start: int) -> Problem:
         """The problem of a request whose first document is number `start` of the call."""
-        return replace(self, errors=tuple(replace(error, loc=_moved(error.loc, start)) for error in self.errors))
+        errors = tuple(FieldError(loc=_moved(error.loc, start), msg=_renumbered(error.msg, start)) for error in self.errors)
+        return replace(self, detail=_renumbered(self.detail, start), errors=errors)
+
+
+def _renumbered(sentence: str, start: int) -> str:
+    """The service's own sentence, its documents counted from the first of the call."""
+    return _NUMBERED.sub(lambda found: f"{found[1]} {int(found[2]) + start}", sentence) if start else sentence
 
 
 def _names_one(loc: tuple[str | int, ...]) -> bool:
-    return loc[:1] == ("inputs",) and any(isinstance(part, int) for part in loc)
+    return loc[:1] in (("inputs",), ("chunks",)) and any(isinstance(part, int) for part in loc)
 
 
 def _moved(loc: tuple[str | int, ...], start: int) -> tuple[str | int, ...]:

@@ -48,8 +48,15 @@ class House:
     limits: Limits
 
 
-def archive(orders: Orders, house: House, tell: Callable[[Figures], None]) -> Figures | None:
-    """Carry the orders out; None where they were carried out before. Raises RunError and what checking the options raises."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complete:
+    """Orders that were carried out before; failed: records that had no answer then."""
+
+    failed: int
+
+
+def archive(orders: Orders, house: House, tell: Callable[[Figures], None]) -> Figures | Complete:
+    """Carry the orders out, unless they were carried out before. Raises RunError and what checking the options raises."""
     [model] = house.models
     orders.ask.check(model, house.limits)
     told = asked(orders, orders.ask.told(model.identity))
@@ -57,8 +64,8 @@ def archive(orders: Orders, house: House, tell: Callable[[Figures], None]) -> Fi
     before = _former(orders.only_new, told) if orders.only_new else None
     begun = orders.resume and (orders.folder / MANIFEST).exists()
     if begun and output.read_manifest(orders.folder)["state"] == "complete":
-        with Output.resume(orders.folder, told):
-            return None
+        with Output.resume(orders.folder, told) as done:
+            return Complete(failed=sum(part.statuses.get("failed", 0) for part in done.parts))
     opened = (
         Output.resume(orders.folder, told) if begun else Output.start(orders.folder, told, key=before.key if before else None)
     )

@@ -280,7 +280,10 @@ class Batcher:
         error = None if loop.cancelled() else loop.exception()
         if error is not None or self._refusal is None:
             self._fault = error if isinstance(error, DeviceLost) else EngineFailed("a batching loop has ended by itself")
-            logger.error("the batching loop of %s ended by itself", loop.get_name(), exc_info=error)
+            if loop.cancelled():  # the event loop itself is ending
+                logger.info("the batching loop of %s was ended", loop.get_name())
+            else:
+                logger.error("the batching loop of %s ended by itself", loop.get_name(), exc_info=error)
             self._close("an engine is lost")
         elif not loop.cancelled() and self._working():
             return  # closed, and nothing waits: the others finish what they have
