@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from drlongformer import __version__
 from drlongformer.cli import app
+from drlongformer.cli.normalising import rules_asked
 from drlongformer.settings import FLAGS, reference
 from tests.api import bundles
 from tests.api.logging_state import restored
@@ -150,6 +151,18 @@ def test_import_tells_what_is_wrong_with_a_source(tmp_path: Path) -> None:
 
 def test_import_refuses_a_task_that_does_not_exist(tmp_path: Path) -> None:
     assert "no such task: translate" in told(run("import", "x", "--name", "x", "--task", "translate", "--store", str(tmp_path)))
+
+
+def test_import_refuses_a_rule_of_normalisation_that_does_not_exist(tmp_path: Path) -> None:
+    for wrong, rule in (("lines,capitals", "capitals"), ("none,lines", "none"), ("", "")):
+        sentence = told(run("import", "x", "--name", "x", "--normalise", wrong, "--store", str(tmp_path)))
+        assert f"--normalise {rule}: no such rule; there are encoding, pages, hyphens, lines" in sentence
+
+
+def test_rules_of_normalisation_are_named_in_any_order() -> None:
+    assert rules_asked("lines, encoding,hyphens") == ("encoding", "hyphens", "lines")
+    assert rules_asked("none") == ()
+    assert rules_asked(None) is None
 
 
 @needs_torch

@@ -28,6 +28,7 @@ from drlongformer.types import FloatArray, WindowInput
 from tests.model.checkpoints import VOCABULARY, save_checkpoint
 
 BLOCK = 16
+WANTED = Wanted(block=BLOCK, normalisation=("encoding", "lines"))
 README = "---\nlicense: apache-2.0\n---\n# A model\n"
 
 
@@ -46,7 +47,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, transfor
     steps: list[str] = []
     store = tmp_path_factory.mktemp("store")
     return (
-        bundle.load(import_model(str(folder), name="lm", store=store, wanted=Wanted(block=BLOCK), report=steps.append)),
+        bundle.load(import_model(str(folder), name="lm", store=store, wanted=WANTED, report=steps.append)),
         model,
         steps,
     )
@@ -77,6 +78,8 @@ def test_a_bundle_says_what_is_known_of_it(imported: tuple[Bundle, transformers.
     assert set(manifest.files) == {"README.md", "model.fp32.onnx", "model.fp32.weights", "tokenizer.json"}
     assert [head.name for head in manifest.heads] == ["fill-mask", "embed"]
     assert len(steps) == 5
+    assert manifest.tokenizer.normalisation == ("encoding", "lines")
+    assert "* Normalisation: encoding, lines" in (read.folder / "README.md").read_text()
 
 
 def test_embeddings_of_a_language_model_are_means_and_not_called_trained(

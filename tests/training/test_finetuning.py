@@ -12,6 +12,7 @@ from drlongformer.errors import TrainingError
 from drlongformer.training import trained
 from drlongformer.training.finetuning import FileForm, Order, TaskFiles, annotated, run
 from drlongformer.training.wanted_heads import HeadRequest
+from drlongformer.types import Rule
 from tests.training import notes
 from tests.training.notes import QUICK
 
@@ -97,6 +98,28 @@ def test_word_splitting_is_recorded_and_heads_trained_otherwise_are_protected(tm
     trained.save(base, alone, (), (base / "tokenizer.json").read_bytes())
     folder = run(order)
     assert trained.tokenizer_of(folder).spec.word_splitting == "words"
+
+
+def test_rules_of_normalisation_are_recorded_and_heads_trained_otherwise_are_protected(tmp_path: Path) -> None:
+    base = notes.base_folder(tmp_path / "base")
+    settings = replace(QUICK, epochs=1)
+    rules: tuple[Rule, ...] = ("encoding", "lines")
+    order = Order(base=base, tasks=(ner_files(tmp_path),), output=tmp_path / "out", settings=settings, normalisation=rules)
+    with pytest.raises(
+        TrainingError, match="heads atc, temporal, embedding were trained on text normalised by no rule, not enc"
+    ):
+        run(order)
+    run(replace(order, normalisation=()))
+    alone = trained.load(base)[0]
+    alone.heads.clear()
+    trained.save(base, alone, (), (base / "tokenizer.json").read_bytes())
+    folder = run(replace(order, output=tmp_path / "normalised"))
+    assert trained.tokenizer_of(folder).spec.normalisation == rules
+    again = replace(order, base=folder, output=tmp_path / "again")
+    with pytest.raises(TrainingError, match="heads ner were trained on text normalised by encoding, lines, not no rule"):
+        run(replace(again, normalisation=()))
+    with pytest.raises(TrainingError, match="holds runs with other normalisation"):
+        run(replace(order, output=tmp_path / "normalised", normalisation=("lines",)))
 
 
 def test_the_command_line_trains_two_heads_at_once(tmp_path: Path) -> None:

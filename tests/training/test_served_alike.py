@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 from drlongformer.serving import pair_readers, readers
-from drlongformer.serving.models import ServedModel
+from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.models import ServedModel, serve
 from drlongformer.serving.reading import Limits, Reading
 from drlongformer.serving.requests import ChoiceOptions, ClassifyOptions, EmbedOptions, NerOptions, RequestOptions
+from drlongformer.text.normalisation import normalise
 from drlongformer.training import pair_predictions, predictions
 from drlongformer.training.predictions import Prepared
 from drlongformer.training.records.record import ChoiceRecord, PairRecord
 from drlongformer.training.subject import Subject
-from drlongformer.types import Document, Pair, Question, WindowInput
+from drlongformer.types import RULES, Document, Pair, Question, WindowInput
 from tests.serving import bundles
+from tests.text.tiny import spec as bytes_spec
 from tests.training import subjects, tiny
 
 TEXTS = (tiny.CASE, subjects.LONG, *tiny.LEAFLETS.values())
@@ -48,6 +51,28 @@ def asked(window: WindowInput) -> tuple[Any, ...]:
 
 def subject_of(model: ServedModel) -> Subject:
     return Subject.of_bundle(model.bundle, model.engine)
+
+
+@pytest.fixture
+def normalising(tmp_path: Path) -> ServedModel:
+    written = bundles.write(tmp_path, tokenizer=bytes_spec("bytes", normalisation=RULES))
+    return serve(written, bundles.fake_engine(), metrics=Metrics.create())
+
+
+def test_documents_are_normalised_as_they_are_served(normalising: ServedModel) -> None:
+    text = "Le patient prÃ©sente une pneu-\nmonie\nfranche, avec dysp-\nnÃ©e.\n" * 9
+    subject, limits = subject_of(normalising), Limits()
+    document = Document(index=0, text=text)
+    (ours,) = predictions.entities(subject, subject.head("ner"), [text])
+    found, served = same(ours, readers.ner(normalising, NerOptions(), limits)(document), subject)
+    assert found == served.entities
+    assert all(entity.text == text[entity.start : entity.end] for entity in found)
+    (vector,) = predictions.vectors(subject, subject.head("embed"), [text])
+    pooled, answer = same(vector, readers.embed(normalising, EmbedOptions(normalize=True), limits)(document), subject)
+    assert np.array_equal(pooled, answer.vector)
+    plain = normalise(text, RULES).text
+    (alike,) = normalising.tokenizer.encode_batch([plain])
+    assert normalising.tokenizer.encode_batch([text])[0].ids.tolist() == alike.ids.tolist()
 
 
 def test_documents_are_read_as_they_are_served(model: ServedModel) -> None:

@@ -14,6 +14,7 @@ from drlongformer import logs
 from drlongformer.cli import finetune_options as flags
 from drlongformer.cli import options
 from drlongformer.cli.base import Store, err, needs_training_packages, told
+from drlongformer.cli.normalising import NormaliseOption, rules_asked
 from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
 from drlongformer.cli.records import format_named, task_named
 from drlongformer.cli.training import commands
@@ -48,6 +49,7 @@ def train_finetune(  # noqa: PLR0913 - one parameter a flag
     contrastive: flags.Contrastive = False,
     score_range: flags.ScoreRange = "0,5",
     word_splitting: flags.WordSplitting = None,
+    normalise: NormaliseOption = None,
     global_attention: flags.GlobalAttention = None,
     keep_heads: flags.KeepHeads = True,
     freeze_encoder: flags.FreezeEncoder = False,
@@ -97,6 +99,7 @@ def train_finetune(  # noqa: PLR0913 - one parameter a flag
         sizes=tuple(_numbers(learning_curve, int, "learning-curve")) if learning_curve else (),
         dev_share=dev_share,
         word_splitting=word_splitting,
+        normalisation=rules_asked(normalise),
         global_attention=global_attention,
         keep_heads=keep_heads,
         device=device,

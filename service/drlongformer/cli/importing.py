@@ -11,6 +11,7 @@ import typer
 from drlongformer import settings
 from drlongformer.cli.base import Store, needs_training_packages, out, told
 from drlongformer.cli.evaluate import shown
+from drlongformer.cli.normalising import NormaliseOption, rules_asked
 from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
 from drlongformer.types import TASKS, Task
 
@@ -32,6 +33,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
         Literal["raw", "words"] | None,
         typer.Option(help="What the heads were trained on: running text or pre-split words; by default what the files say."),
     ] = None,
+    normalise: NormaliseOption = None,
     precision: PrecisionsOption = "fp32",
     target: Annotated[
         str, typer.Option(help="Devices, comma-separated; there is cpu, whose graph runs on every device.")
@@ -48,7 +50,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
 ) -> None:
     """Export a checkpoint to ONNX, prove it equal, write it as a bundle."""
     _only("--target", target, TARGETS)
-    tasks = _tasks(task)
+    tasks, rules = _tasks(task), rules_asked(normalise) or ()
     needs_training_packages()
     gate = _gate(check, check_head, min_score)
     from drlongformer.model.importing import Wanted, import_model  # noqa: PLC0415
@@ -57,7 +59,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     int8 = int8_asked(precision, max_loss=max_loss, min_cosine=min_cosine, scored_by=scored_by)
     if int8 is not None and gate is not None:
         int8 = replace(int8, comparison=gate.int8)
-    wanted = Wanted(tasks=tasks, word_splitting=words, standard=standard, check=gate, int8=int8)
+    wanted = Wanted(tasks=tasks, word_splitting=words, normalisation=rules, standard=standard, check=gate, int8=int8)
     with out.status("importing") as status:
 
         def report(step: str) -> None:

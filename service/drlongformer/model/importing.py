@@ -35,7 +35,7 @@ from drlongformer.model.rounding import Int8, Model, export_int8, within_limits
 from drlongformer.model.tags import MergedTagHead, as_bio
 from drlongformer.model.tokenizer_files import TokenizerFile, WordSplitting, convert_tokenizer
 from drlongformer.model.weights import read_json
-from drlongformer.types import HIDDEN, Task
+from drlongformer.types import HIDDEN, Rule, Task
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +86,13 @@ class Extras:
 class Wanted:
     """How a checkpoint is imported. tasks: those to serve, by default all that it has. block: token slots of a block.
 
-    word_splitting: what the heads were trained on, see `convert_tokenizer`. standard, check and int8: see `Extras`.
+    word_splitting and normalisation: what the heads were trained on, see `convert_tokenizer`. standard, check and int8: see
+    `Extras`.
     """
 
     tasks: Sequence[Task] | None = None
     word_splitting: WordSplitting | None = None
+    normalisation: tuple[Rule, ...] = ()
     standard: bool = False
     check: Check | None = None
     int8: Int8 | None = None
@@ -125,6 +127,7 @@ def import_model(
         pad_id=config.pad_token_id,
         for_ner=any(head.task == "ner" for head in heads),
         word_splitting=wanted.word_splitting,
+        normalisation=wanted.normalisation,
     )
     about = About(
         name=name,

@@ -20,6 +20,7 @@ from transformers import LongformerTokenizerFast, PreTrainedTokenizerFast
 from drlongformer.bundle import TokenizerSpec
 from drlongformer.errors import CheckpointError
 from drlongformer.model import pieces
+from drlongformer.types import Rule
 
 BYTE_LEVEL = ("Longformer", "Roberta")
 """Classes (with `Tokenizer` or `TokenizerFast` behind) that are one byte-level BPE; Longformer's own when none is named."""
@@ -37,13 +38,19 @@ class TokenizerFile:
 
 
 def convert_tokenizer(
-    folder: Path, *, vocab_size: int, pad_id: int, for_ner: bool = False, word_splitting: WordSplitting | None = None
+    folder: Path,
+    *,
+    vocab_size: int,
+    pad_id: int,
+    for_ner: bool = False,
+    word_splitting: WordSplitting | None = None,
+    normalisation: tuple[Rule, ...] = (),
 ) -> TokenizerFile:
     """Read a checkpoint's tokenizer; raises CheckpointError where files are missing or do not fit the model.
 
     vocab_size: rows of the model's embedding table. pad_id: the model's, which decides its positions. word_splitting: what the
     heads were trained on; by default running text, unless they are for_ner and the tokenizer has `add_prefix_space`, which says
-    that texts were split into words first.
+    that texts were split into words first. normalisation: what was put right in those texts, which no file says.
     """
     settings = _settings(folder)
     tokenizer, mask_token = _load(folder, settings)
@@ -64,6 +71,7 @@ def convert_tokenizer(
         mask_id=mask_id,
         mask_token=mask_token,
         word_splitting=word_splitting or ("words" if words else "raw"),
+        normalisation=normalisation,
     )
     return TokenizerFile(content=tokenizer.to_str(pretty=True).encode(), spec=spec)
 

@@ -17,6 +17,7 @@ from drlongformer.model.heads import LongformerWithHeads
 from drlongformer.model.importing import heads_of
 from drlongformer.model.tokenizer_files import TokenizerFile, convert_tokenizer
 from drlongformer.training import disk, trained
+from drlongformer.types import Rule
 
 INITIAL_DEVIATION = 0.02
 PROVENANCE = "provenance.json"
@@ -36,11 +37,13 @@ class Base:
     provenance: dict[str, Any]
 
 
-def read_base(folder: Path, *, word_splitting: WordSplitting | None = None) -> Base:
+def read_base(
+    folder: Path, *, word_splitting: WordSplitting | None = None, normalisation: tuple[Rule, ...] | None = None
+) -> Base:
     """Read a trained folder or a Hugging Face checkpoint.
 
-    word_splitting: how texts are tokenised; by default as the base says. Raises TrainingError where the base has heads that
-    were trained otherwise, CheckpointError where it cannot be read.
+    word_splitting, normalisation: how texts are tokenised and put right before; by default as the base says.
+    Raises TrainingError where the base has heads that were trained otherwise, CheckpointError where it cannot be read.
     """
     if not folder.is_dir():
         raise TrainingError(f"{folder} is no folder with a checkpoint")
@@ -58,11 +61,7 @@ def read_base(folder: Path, *, word_splitting: WordSplitting | None = None) -> B
             pad_id=config.pad_token_id,
             for_ner=any(head.task == "ner" for head in heads),
         )
-    theirs = tokenizer.spec.word_splitting
-    if word_splitting not in (None, theirs):
-        if read_otherwise := [head.name for head in heads if head.task != "fill-mask"]:
-            raise TrainingError(f"heads {', '.join(read_otherwise)} were trained on {theirs} text, not {word_splitting}")
-        tokenizer = replace(tokenizer, spec=tokenizer.spec.model_copy(update={"word_splitting": word_splitting}))
+    tokenizer = _read_as(tokenizer, heads, word_splitting=word_splitting, normalisation=normalisation)
     path = folder / PROVENANCE
     return Base(
         name=folder.resolve().name,
@@ -71,6 +70,31 @@ def read_base(folder: Path, *, word_splitting: WordSplitting | None = None) -> B
         tokenizer=tokenizer,
         provenance=disk.read_json(path) if path.is_file() else {},
     )
+
+
+def _read_as(
+    tokenizer: TokenizerFile,
+    heads: Sequence[HeadSpec],
+    *,
+    word_splitting: WordSplitting | None,
+    normalisation: tuple[Rule, ...] | None,
+) -> TokenizerFile:
+    """The base's tokenizer, reading texts as asked. Raises TrainingError where heads were trained otherwise."""
+    spec = tokenizer.spec
+    splitting = spec.word_splitting if word_splitting is None else word_splitting
+    rules = spec.normalisation if normalisation is None else normalisation
+    others = ", ".join(head.name for head in heads if head.task != "fill-mask")
+    if others and splitting != spec.word_splitting:
+        raise TrainingError(f"heads {others} were trained on {spec.word_splitting} text, not {splitting}")
+    if others and set(rules) != set(spec.normalisation):
+        raise TrainingError(
+            f"heads {others} were trained on text normalised by {_named(spec.normalisation)}, not {_named(rules)}"
+        )
+    return replace(tokenizer, spec=spec.model_copy(update={"word_splitting": splitting, "normalisation": rules}))
+
+
+def _named(rules: tuple[Rule, ...]) -> str:
+    return ", ".join(rules) or "no rule"
 
 
 def together(base: Base, wanted: Sequence[HeadSpec], *, keep: bool) -> tuple[HeadSpec, ...]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from drlongformer.errors import TrainingError
 from drlongformer.training import disk, distributed, trained
@@ -23,6 +24,7 @@ from drlongformer.training.records.record import Record, digest, labels_of
 from drlongformer.training.records.splits import words
 from drlongformer.training.tuning import OnLog, TuningSettings
 from drlongformer.training.wanted_heads import HeadRequest
+from drlongformer.types import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,8 @@ class Order:
     """A fine-tuning as it was ordered.
 
     seeds: a run each, of which the best on dev is kept. folds: a cross-validation before it, 0 for none. sizes: of a learning
-    curve, in training documents. global_attention: by default the base's. keep_heads: whether heads of the base stay.
+    curve, in training documents. word_splitting, normalisation and global_attention: by default the base's. keep_heads: whether
+    heads of the base stay.
     """
 
     base: Path
@@ -75,6 +78,7 @@ class Order:
     sizes: tuple[int, ...] = ()
     dev_share: float = 0.15
     word_splitting: WordSplitting | None = None
+    normalisation: tuple[Rule, ...] | None = None
     global_attention: GlobalAttention | None = None
     keep_heads: bool = True
     device: str = "cpu"
@@ -100,10 +104,10 @@ def run(order: Order, *, on_log: OnLog | None = None) -> Path:
                 " GPUs, start it once for each with a --device, --seeds and --output of its own"
             )
         data = [annotated(files, order.form) for files in order.tasks]
-        base = read_base(order.base, word_splitting=order.word_splitting)
+        base = read_base(order.base, word_splitting=order.word_splitting, normalisation=order.normalisation)
         attention = order.global_attention or _attention(base)
         data = [replace(one, request=replace(one.request, global_attention=attention)) for one in data]
-        _same_order(order, data)
+        _same_order(order, data, rules=base.tokenizer.spec.normalisation)
         work = Workplace(
             base=base,
             settings=order.settings,
@@ -158,21 +162,23 @@ def _attention(base: Base) -> GlobalAttention:
     return next((head.global_attention for head in base.heads if head.global_attention in ("first", "none")), "first")
 
 
-def _same_order(order: Order, data: Sequence[Annotated]) -> None:
+def _same_order(order: Order, data: Sequence[Annotated], *, rules: tuple[Rule, ...]) -> None:
     """Write the order down, or raise TrainingError where the folder holds another's runs.
 
     An order of which no run has taken its first steps binds nobody: what was wrong with it may be mended and run again.
     """
     path = order.output / ORDER
-    told = {
+    told: dict[str, Any] = {
         "settings": repr(order.settings),
         "tasks": [repr(one.request) for one in order.tasks],
         "base": str(order.base.name),
         "documents": digest(record for one in data for record in (*one.train, *one.dev)),
     }
+    if rules:  # orders of before there were any say nothing of them
+        told["normalisation"] = sorted(rules)
     if path.is_file() and any(begun(run) for run in (order.output / RUNS).glob("*")):
         before = disk.read_json(path)
-        if changed := sorted(name for name, value in told.items() if before.get(name) != value):
+        if changed := sorted(name for name in told.keys() | before.keys() if before.get(name) != told.get(name)):
             other = ", ".join("tasks or settings of their heads" if name == "tasks" else name for name in changed)
             raise TrainingError(f"{order.output} holds runs with other {other}; give another output folder")
         return

@@ -100,8 +100,13 @@ def run(
 
 def _readme(about: About, heads: tuple[HeadSpec, ...], provenance: dict[str, Any], manifest: Manifest) -> str:
     told = card(about, heads=heads, provenance=provenance, scores=manifest.scores)
-    int8 = told_of_int8(manifest)
-    return "\n\n".join((told.rstrip("\n"), "## The int8 graph", *int8)) + "\n" if int8 else told
+    rules, int8 = ", ".join(manifest.tokenizer.normalisation), told_of_int8(manifest)
+    parts = (
+        told.rstrip("\n"),
+        *(("## Normalisation", f"Put right in texts before they are read, in training and serving: {rules}.") if rules else ()),
+        *(("## The int8 graph", *int8) if int8 else ()),
+    )
+    return "\n\n".join(parts) + "\n"
 
 
 def _compared(wanted: Int8 | None, examined: Examination | None) -> Int8 | None:
