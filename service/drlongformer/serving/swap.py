@@ -17,12 +17,15 @@ from typing import Final
 from drlongformer import bundle as bundles
 from drlongformer import logs
 from drlongformer.errors import DrLongformerError
+from drlongformer.serving import memory
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.models import Models, ServedModel
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 1.0
+CHECKS_PER_TRIM: Final = 60
+"""Checks after which free memory is given back to the system; at the next one where a model was unloaded."""
 Signature = tuple[int, int, int] | None
 
 
@@ -40,12 +43,20 @@ class Swapper:
         self._serving = {name: models.get(name, None) for name in names}
         self._seen: dict[str, Signature] = dict.fromkeys(names)
         self._retiring: dict[asyncio.Task[None], ServedModel] = {}
+        self._checks_to_trim = 0
 
     async def watch(self) -> None:
-        """Check every second, until cancelled."""
+        """Check every second, until cancelled; now and then give back what is free."""
         while True:
             await self.check()
+            await self._trim()
             await asyncio.sleep(CHECK_SECONDS)
+
+    async def _trim(self) -> None:
+        if self._checks_to_trim <= 0:
+            self._checks_to_trim = CHECKS_PER_TRIM
+            await asyncio.to_thread(memory.give_back)
+        self._checks_to_trim -= 1
 
     async def check(self) -> None:
         """Swap every model whose `active.json` changed and names another version than the one at work."""
@@ -81,7 +92,7 @@ class Swapper:
         logger.info("%s:%d is replaced by version %d", name, old.identity.version, new.identity.version)
         task = asyncio.create_task(self._retire(old), name="retiring")
         self._retiring[task] = old
-        task.add_done_callback(self._retiring.pop)
+        task.add_done_callback(self._retired)
 
     async def _put_in_place(self, old: ServedModel, new: ServedModel) -> None:
         try:
@@ -101,6 +112,10 @@ class Swapper:
         await model.batcher.stop()
         self._forget(model)
         logger.info("%s:%d is unloaded", model.identity.name, model.identity.version)
+
+    def _retired(self, task: asyncio.Task[None]) -> None:
+        del self._retiring[task]
+        self._checks_to_trim = 0
 
     def _forget(self, model: ServedModel) -> None:
         """Take it out of `model_info`, unless the same version is loaded once more: back again, while it still retires."""
