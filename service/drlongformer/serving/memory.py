@@ -1,7 +1,7 @@
 """Memory that is free, but kept by the C library, given back to the system.
 
 Batches of long documents and models that were unloaded leave holes that glibc keeps for later. Without this a process stays as
-large as its largest moment: 131 to 191 MiB after loads of the embedded model, 75 with it (`loadtests/kept_memory.py`, 22 November).
+large as its largest moment (`loadtests/kept_memory.py`: 131 to 191 MiB after loads of the embedded model, 75 with it).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import cache
 
 
 def give_back() -> None:
-    """Trim the heap where the C library can (glibc's `malloc_trim`), elsewhere nothing; takes milliseconds, not the interpreter."""
+    """Trim the heap where the C library can (glibc's `malloc_trim`), elsewhere nothing; the interpreter is free meanwhile."""
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
