@@ -22,13 +22,14 @@ ROOT = Path(__file__).parents[1] / "service"
 #     3   serving     training
 #     2   model       (importing and exporting; torch starts here)
 #     1   text   tasks   packing   bundle   client
-#     0   errors   types   settings   logs
+#     0   errors   types   settings   logs   disk
 LEVELS: Mapping[str, int] = {
     "": 0,
     "errors": 0,
     "types": 0,
     "settings": 0,
     "logs": 0,
+    "disk": 0,
     "text": 1,
     "tasks": 1,
     "packing": 1,

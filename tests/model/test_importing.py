@@ -14,10 +14,11 @@ import transformers
 from drlongformer import bundle
 from drlongformer.bundle import Bundle, HeadSpec, TokenizerSpec
 from drlongformer.errors import BundleError, CheckpointError, ParityError
+from drlongformer.model.bundling import About, Extras, export_bundle
 from drlongformer.model.card import card
 from drlongformer.model.checkpoint import load_hf
 from drlongformer.model.heads import ClassificationHead, LongformerWithHeads, TokenHead
-from drlongformer.model.importing import About, Extras, Wanted, export_bundle, heads_of, import_model, served
+from drlongformer.model.importing import Wanted, heads_of, import_model, served
 from drlongformer.model.longformer import Longformer, LongformerConfig
 from drlongformer.model.tags import MergedTagHead
 from drlongformer.model.tokenizer_files import TokenizerFile

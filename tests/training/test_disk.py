@@ -27,7 +27,7 @@ def test_a_file_with_less_than_was_kept_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     with pytest.raises(TrainingError, match="a has 3 bytes where 4 were written"):
         disk.Appending(tmp_path / "a", size=4)
-    with pytest.raises(TrainingError, match=r"cannot write .*b: No such file"):
+    with pytest.raises(TrainingError, match=r"b cannot be written: No such file"):
         disk.Appending(tmp_path / "b", size=4)
 
 

@@ -6,35 +6,23 @@ old content, or the new one, and perhaps a hidden rest that nobody reads.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from drlongformer import disk
 from drlongformer.errors import RunError
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-MEGABYTE = 1_000_000
 UNFINISHED = ".unfinished-"
 """How hidden rests begin."""
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Raises RunError naming the file where it cannot be written: no room on the disk, in a quota, under a limit, no right."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise RunError(f"{path} cannot be written: {error.strerror or type(error).__name__}") from error
-        free = shutil.disk_usage(next(folder for folder in path.parents if folder.exists())).free // MEGABYTE
-        raise RunError(
-            f"no room to write {path} ({error.strerror}, {free} MB free): what was written before is kept; "
-            "make room and run the same command with --resume"
-        ) from error
+def writing(path: Path) -> AbstractContextManager[None]:
+    """Raises RunError naming the file where it cannot be written."""
+    return disk.writing(path, RunError, again="run the same command with --resume")
 
 
 @contextmanager
@@ -51,7 +39,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
-        sync_names(path.parent)
+        disk.sync(path.parent)
 
 
 @contextmanager
@@ -64,14 +52,14 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             beside.mkdir()
             yield beside
             for file in beside.iterdir():
-                _sync(file)
-            sync_names(beside)
+                disk.sync(file)
+            disk.sync(beside)
             remove(path)
             beside.rename(path)
         except BaseException:
             shutil.rmtree(beside, ignore_errors=True)
             raise
-        sync_names(path.parent)
+        disk.sync(path.parent)
 
 
 def remove(path: Path) -> None:
@@ -80,16 +68,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def sync_names(folder: Path) -> None:
-    """Bring a folder's entries to the disk: after a power cut a file without its name is lost."""
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

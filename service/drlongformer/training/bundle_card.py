@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from drlongformer.bundle import HeadSpec
-from drlongformer.model.importing import About
+from drlongformer.model.bundling import About
 
 HEADLINES = ("micro_f1", "macro_f1", "weighted_f1", "spearman", "edrm", "hamming", "exact_match", "accuracy", "perplexity")
 """Scores that a table shows, in this order, where there are any."""

@@ -5,37 +5,24 @@ What was committed before a failure stays as it was, so the same command goes on
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from safetensors import SafetensorError
 
+from drlongformer import disk
 from drlongformer.errors import TrainingError
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-MEGABYTE = 1_000_000
 
-
-@contextmanager
-def room(path: Path) -> Iterator[None]:
-    """Raises TrainingError naming the file where it cannot be written: no room on the disk, in a quota, under a limit."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise TrainingError(f"cannot write {path}: {error.strerror}") from error
-        free = shutil.disk_usage(path.parent).free // MEGABYTE
-        raise TrainingError(
-            f"no room to write {path} ({error.strerror}, {free} MB free): what was written before is kept,"
-            " make room and run the same command again"
-        ) from error
+def room(path: Path) -> AbstractContextManager[None]:
+    """Raises TrainingError naming the file where it cannot be written."""
+    return disk.writing(path, TrainingError, again="run the same command again")
 
 
 class Appending:
@@ -74,7 +61,7 @@ class Appending:
         """Wait until what was written, and the file's name, have reached the disk."""
         with room(self.path):
             os.fsync(self._file.fileno())
-            _sync_names(self.path.parent)
+            disk.sync(self.path.parent)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -85,7 +72,7 @@ def replace(path: Path, content: bytes) -> None:
         file.sync()
     with room(path):
         beside.replace(path)
-        _sync_names(path.parent)
+        disk.sync(path.parent)
 
 
 @contextmanager
@@ -101,22 +88,12 @@ def whole(folder: Path) -> Iterator[Path]:
         yield beside
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        free = shutil.disk_usage(folder.parent).free // MEGABYTE
         raise TrainingError(
-            f"{folder} could not be written ({error}; {free} MB free): what was written before is kept, make room and run the"
-            " same command again"
+            f"{folder} could not be written ({error}; {disk.free_megabytes(folder)} MB free): what was written before is kept,"
+            " make room and run the same command again"
         ) from error
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
-
-
-def _sync_names(folder: Path) -> None:
-    """Bring a folder's entries to the disk: after a power cut a file without its name is lost."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def replace_json(path: Path, content: Any) -> None:

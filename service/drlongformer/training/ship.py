@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 
 from drlongformer.bundle import Bundle, HeadSpec, Manifest, Precision
 from drlongformer.errors import TrainingError
+from drlongformer.model.bundling import About, Extras, Report, check_name, export_bundle
 from drlongformer.model.card import told_of_int8
-from drlongformer.model.importing import About, Extras, Report, check_name, export_bundle
 from drlongformer.model.rounding import Int8
 from drlongformer.serving.engine import OnnxEngine
 from drlongformer.training import disk, evaluate, trained

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from drlongformer import bundle as bundles
 from drlongformer.bundle import Bundle, HeadSpec, Precision, TokenizerSpec
 from drlongformer.errors import DeviceUnavailable, EngineFailed, TrainingError
+from drlongformer.model.bundling import WINDOW_OVERLAP
 from drlongformer.model.heads import LongformerWithHeads
-from drlongformer.model.importing import WINDOW_OVERLAP
 from drlongformer.serving.engine import Engine, OnnxEngine, compute, parse_device
 from drlongformer.text.tokenizer import Tokenizer
 from drlongformer.text.windows import SPECIALS, plan, truncate
