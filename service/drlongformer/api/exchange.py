@@ -66,7 +66,7 @@ def account_refused(metrics: Metrics, record: Record, error: InputError) -> None
 
 
 def frame(record: Record) -> dict[str, str]:
-    """The headers of every answer."""
+    """The headers of every answer that does not set them itself."""
     return {
         "X-Request-Id": record.request_id,
         "Cache-Control": "no-store",
@@ -131,7 +131,8 @@ class Exchange:
         return sender
 
     def _add_headers(self, headers: MutableHeaders, record: Record) -> None:
-        headers.update(frame(record))
+        for name, value in frame(record).items():  # a shipped file says itself how long it may be kept
+            headers.setdefault(name, value)
         # A peer must not go on using a connection that this process will close, or whose body was not read to its end.
         if self._lifecycle.phase == "draining" or not record.body_complete:
             headers["Connection"] = "close"
