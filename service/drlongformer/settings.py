@@ -30,6 +30,7 @@ FLAGS: Mapping[str, str] = {
     "server.port": "--port",
     "server.keys": "--keys",
     "server.insecure_no_keys": "--insecure-no-keys",
+    "server.playground": "--no-playground",
     "models.store": "--store",
     "models.names": "--model",
     "models.defaults": "--default",
@@ -93,6 +94,9 @@ class Server(_Group):
         (),
         description="Further names that a Host header may have where the service listens on loopback and asks for no key; "
         "others than these and localhost get 421, so that no web page reaches it through a browser.",
+    )
+    playground: bool = Field(
+        True, description="Whether the page at `/` is there, for people; its files are open to anyone, its requests need a key."
     )
     drain_seconds: float = Field(
         2.0, ge=0, le=600, description="After SIGTERM, how long requests are still taken while balancers learn to go elsewhere."
@@ -295,6 +299,14 @@ def _refuse_unknown_variables() -> None:
     unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
     if unknown:
         raise SettingsError(f"no such setting: {', '.join(unknown)}")
+
+
+OF_LIBRARIES = ("RAYON_NUM_THREADS", "TOKENIZERS_PARALLELISM")
+
+
+def of_libraries() -> Mapping[str, str]:
+    """Variables of libraries that change how fast the service is, as far as they are set; `doctor` tells of them."""
+    return {name: os.environ[name] for name in OF_LIBRARIES if name in os.environ}
 
 
 def require_store(store: Path) -> None:

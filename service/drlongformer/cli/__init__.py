@@ -15,6 +15,7 @@ from rich.table import Table
 from drlongformer import __version__, settings
 from drlongformer.cli import check as _check
 from drlongformer.cli import corpus as _corpus  # noqa: F401 - registers its commands
+from drlongformer.cli import doctor as _doctor
 from drlongformer.cli import evaluate as _evaluate  # noqa: F401 - registers its commands
 from drlongformer.cli import finetune as _finetune  # noqa: F401 - registers its commands
 from drlongformer.cli import importing, training
@@ -42,6 +43,7 @@ app.add_typer(_keys.commands, name="keys")
 app.command("import")(importing.import_)
 app.command("run")(_run.run)
 app.command("check")(_check.check)
+app.command("doctor")(_doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
@@ -73,6 +75,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     insecure_no_keys: Annotated[
         bool | None, typer.Option("--insecure-no-keys", help="Listen beyond loopback although nobody is asked for a key.")
     ] = None,
+    no_playground: Annotated[bool, typer.Option("--no-playground", help="Leave the page at `/` out.")] = False,
     log_format: Annotated[str | None, typer.Option(metavar="json|text", help="Form of the log lines.")] = None,
 ) -> None:
     """Serve bundles over HTTP; every other setting comes from DRLONGFORMER_... variables."""
@@ -81,7 +84,13 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     run(
         settings.load(
             {
-                "server": _given(host=host, port=port, keys=keys, insecure_no_keys=insecure_no_keys),
+                "server": _given(
+                    host=host,
+                    port=port,
+                    keys=keys,
+                    insecure_no_keys=insecure_no_keys,
+                    playground=False if no_playground else None,
+                ),
                 "models": _given(
                     store=store,
                     names=tuple(model) if model else None,
@@ -107,20 +116,6 @@ def _pairs(defaults: list[str]) -> dict[str, str]:
     if not all(pairs.values()):
         raise settings.SettingsError("--default is written TASK=NAME")
     return pairs
-
-
-@app.command()
-@told
-def doctor() -> None:
-    """Tell what is installed, which device is used and why; exit code 1 if the service could not start."""
-    from drlongformer import doctor as examination  # noqa: PLC0415
-
-    table = Table("what", "found", box=None)
-    for finding in examination.findings(settings.load()):
-        table.add_row(finding.what, finding.found)
-    out.print(table)
-    for sentence in examination.models(settings.load()):
-        typer.echo(sentence)
 
 
 @models.command("list")

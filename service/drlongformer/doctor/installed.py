@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
 from drlongformer import __version__, bundle
+from drlongformer.bundle import Bundle
 from drlongformer.errors import BundleError
 from drlongformer.serving.engine import available_cpus
 from drlongformer.serving.engines import Compute, open_engines
 from drlongformer.settings import Settings, require_store
 
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "fastapi", "uvicorn", "torch", "transformers")
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tokenizers", "numpy", "fastapi", "uvicorn", "torch", "transformers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,36 +30,39 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield Finding(what="drlongformer-service", found=__version__)
     yield Finding(what="Python", found=platform.python_version())
     for name in PACKAGES:
-        yield Finding(what=name, found=_version(name))
+        yield Finding(what=name, found=installed(name) or "not installed")
     yield Finding(what="CPUs for this process", found=str(available_cpus()))
     store = settings.models.store
     held = ", ".join(bundle.names(store)) or "no bundle" if store.is_dir() else "no such folder"
     yield Finding(what="store", found=f"{store}: {held}")
 
 
-def models(settings: Settings) -> Iterator[str]:
-    """One sentence for each bundle, once it is verified and loaded.
-
-    Raises SettingsError, BundleError, UnknownModel and DeviceUnavailable.
-    """
+def served(settings: Settings) -> tuple[Bundle, ...]:
+    """The bundles that would be served, verified. Raises SettingsError, BundleError and UnknownModel."""
     chosen = settings.models
     require_store(chosen.store)
-    served = chosen.names or bundle.names(chosen.store)
-    if not served:
+    names = chosen.names or bundle.names(chosen.store)
+    if not names:
         raise BundleError(f"{chosen.store} holds no bundle, so there is nothing to serve")
-    for name in served:
-        wanted, _, version = name.partition(":")
-        verified = bundle.load(bundle.find(chosen.store, wanted, int(version) if version else None))
+    parted = (name.partition(":") for name in names)
+    return tuple(bundle.load(bundle.find(chosen.store, name, int(version) if version else None)) for name, _, version in parted)
+
+
+def models(settings: Settings, bundles: Sequence[Bundle]) -> Iterator[str]:
+    """One sentence for each bundle, once it is loaded. Raises BundleError and DeviceUnavailable."""
+    chosen = settings.models
+    for verified in bundles:
         engines = open_engines(verified, Compute.of(chosen))
         devices, engine = ", ".join(each.device for each in engines), engines[0]
         yield (
-            f"{wanted}:{verified.manifest.version} is whole and computes on {devices} in {engine.precision} "
+            f"{verified.manifest.name}:{verified.manifest.version} is whole and computes on {devices} in {engine.precision} "
             f"({engine.provider}), because DRLONGFORMER_MODELS__DEVICE or its default says {chosen.device}"
         )
 
 
-def _version(distribution: str) -> str:
+def installed(distribution: str) -> str | None:
+    """The version of a distribution, None where it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return None
