@@ -3,17 +3,20 @@
     SIGTERM -> drain (readyz 503, `Connection: close`, still serving) for drain_seconds -> stop listening -> wait stop_seconds
             -> cut off what still runs -> exit 0
 
-Ctrl-C skips the drain. A second signal ends the process at once: whoever still waits is told so with 503.
+Ctrl-C skips the drain. A second signal hastens the stop, whatever the first waits for: whoever still waits is told so with 503,
+engines stop in the batch they are in, and the process exits 0 as after the first. Further SIGTERMs change nothing.
 Peers that send no more of their body, or read no more of their answer, are cut off while others are waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, cast
 
@@ -21,6 +24,7 @@ import h11
 import uvicorn
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol, RequestResponseCycle
+from uvicorn.server import HANDLED_SIGNALS
 
 from drlongformer import logs
 from drlongformer.api.connection import StrictConnection
@@ -166,6 +170,19 @@ class DrainingServer(uvicorn.Server):
         self._asked = False
         self._stop_at: float | None = None
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn's own, but a SIGTERM while the process ends does not make a failure of it, nor is one sent again then."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, signal.SIG_IGN if self._asked and sig == signal.SIGTERM else handler)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the shape of a signal handler
         """Note the signal only: a handler runs between any two instructions, and must not wait for a lock."""
         if self._asked:
@@ -189,8 +206,19 @@ class DrainingServer(uvicorn.Server):
         shedding = asyncio.create_task(self._shed())
         try:
             await super().shutdown(sockets)
+            if self.force_exit:
+                await self._end_at_once()
         finally:
             shedding.cancel()
+
+    async def _end_at_once(self) -> None:
+        """Cancel who is being answered, then end the application as uvicorn itself does not where it is forced."""
+        logger.info("stopping at once")
+        if tasks := list(self.server_state.tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=SHED_SECONDS)
+        await self.lifespan.shutdown()
 
     async def _shed(self) -> None:
         """Cut off peers that did nothing for a while, although it is their turn."""
