@@ -5,7 +5,8 @@ r"""h11's reading of HTTP, made stricter: a head bounded to the byte, one framin
 
 h11 itself bounds only a head that is still incomplete after a read, so one that comes in a single read could be far longer. It
 also mends what proxies and servers are known to mend differently (folded headers, lines that end without CR, a length given
-twice), and what is read differently can smuggle a request past a proxy: here it is refused.
+twice), and what is read differently can smuggle a request past a proxy: here it is refused. One empty line before a request is
+passed over (RFC 9112, 2.2): old clients send it behind a body, and it belongs to no request.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]+)([/?][^#]*)?", re.IGNORECASE)
 
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*([^\r\n]*?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _FOLDED = re.compile(rb"\n[ \t]")
+_EMPTY_LINE: Final = b"\r\n"
 _BARE = re.compile(rb"(?<!\r)\n")
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]*)(:[0-9]*)?", re.IGNORECASE)
@@ -58,11 +60,14 @@ class StrictConnection(h11.Connection):
         self._max_body_bytes = max_body_bytes
         self._hosts = hosts
         self._chunks = self._chunk_bytes = 0
+        self._passed_over = False
         self.refusal: InputError | None = None
         self.method: bytes | None = None
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         """As h11's own. Raises RemoteProtocolError, and then `refusal` is set."""
+        if self.their_state is h11.IDLE and not self._passed_over and self._at_empty_line():
+            return h11.NEED_DATA
         held = self.trailing_data[0] if self.their_state is h11.IDLE else None
         try:
             event = super().next_event()
@@ -74,6 +79,13 @@ class StrictConnection(h11.Connection):
         if self.their_state is h11.SEND_BODY:
             self._check_chunk(event)
         return event
+
+    def _at_empty_line(self) -> bool:
+        """Pass over one whole empty line where a request begins; true while only half of it has come."""
+        if self.trailing_data[0].startswith(_EMPTY_LINE):
+            self._receive_buffer._extract(len(_EMPTY_LINE))  # h11 reads it as a request without a line
+            self._passed_over = True
+        return self.trailing_data == (_EMPTY_LINE[:1], False)
 
     def _explained(self, error: h11.RemoteProtocolError, held: bytes | None) -> InputError:
         """`held`: what came so far of the head and of what follows it, None where a body is read."""
@@ -99,7 +111,7 @@ class StrictConnection(h11.Connection):
         """Refuse chunks that announce too much before it comes, and a body in far more chunks than it has need of."""
         announced: int = getattr(self._reader, "_bytes_in_chunk", 0)
         if announced > self._max_body_bytes:
-            self._refuse(BodyTooLarge(f"a chunk has {announced} bytes or more, the limit of a body is {self._max_body_bytes}"))
+            self._refuse(BodyTooLarge(f"a chunk is larger than a body may be, the limit is {self._max_body_bytes} bytes"))
         if isinstance(event, h11.Data) and event.chunk_start:
             self._chunks += 1
         if isinstance(event, h11.Data):
@@ -114,6 +126,7 @@ class StrictConnection(h11.Connection):
 
     def _checked(self, request: h11.Request, head: bytes) -> h11.Request:
         self.method = request.method
+        self._passed_over = False
         self._chunks = self._chunk_bytes = 0
         if len(head) > self._max_header_bytes:
             self._refuse(self._too_large(f"{len(head)} bytes"))
