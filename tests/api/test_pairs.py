@@ -80,13 +80,13 @@ async def test_pairs_carry_their_names(pairing: httpx.AsyncClient) -> None:
 
 
 async def test_without_a_head_for_pairs_the_score_is_the_cosine_of_the_embeddings(embedding: httpx.AsyncClient) -> None:
-    found = await results(embedding, "/similarity", {"inputs": {"source": TEXT, "sentences": [*SEVERAL_TEXTS, LONG]}})
-    vectors = await results(embedding, "/embed", {"inputs": [TEXT, *SEVERAL_TEXTS, LONG]})
+    found = await results(embedding, "/similarity", {"inputs": {"source": TEXT, "sentences": SEVERAL_TEXTS}})
+    vectors = await results(embedding, "/embed", {"inputs": [TEXT, *SEVERAL_TEXTS]})
     source, *others = (np.array(each["embedding"]) for each in vectors)
     np.testing.assert_allclose([each["score"] for each in found], [source @ other for other in others], atol=1e-6)
     assert {each["method"] for each in found} == {"cosine"}
     assert found[0]["score"] == pytest.approx(1)
-    assert found[3]["windows"] == 1 + vectors[4]["windows"] > 3
+    assert {each["windows"] for each in found} == {2}
     assert [each["tokens"] for each in found] == [vectors[0]["tokens"] + each["tokens"] for each in vectors[1:]]
 
 
@@ -113,6 +113,7 @@ async def test_each_distinct_text_is_computed_once(tmp_path: Path) -> None:
     assert len(body["results"]) == body["usage"]["documents"] == 4
     assert body["usage"]["tokens"] == sum(tokens(text) + 2 for text in SEVERAL_TEXTS)
     assert services.samples(served, "document_tokens_count") == {("similarity",): 4}
+    assert services.samples(served, "document_tokens_sum") == {("similarity",): body["usage"]["tokens"]}
     assert services.samples(served, "inflight_documents") == {(): 0}
 
 
@@ -126,6 +127,27 @@ async def test_a_pair_too_long_for_one_window_is_refused_with_figures_or_cut(pai
     told = await results(pairing, "/similarity", body | {"on_error": "report"})
     assert told[0] == short
     assert (told[1]["error"]["status"], sorted(told[1])) == (413, ["error", "index"])
+
+
+async def test_a_text_too_long_for_one_window_is_refused_by_cosine_too_or_cut(embedding: httpx.AsyncClient) -> None:
+    body = {"inputs": [[TEXT, OTHER], [TEXT, LONG]]}
+    told = f"the second text of pair 1 has {tokens(LONG) + 2} tokens, the limit is {MAX_TOKENS}"
+    assert await problem(embedding, "/similarity", body) == (413, told, [["inputs", 1]])
+    assert (await problem(embedding, "/similarity", body | {"overflow": "refuse"}))[0] == 413
+    short, cut = await results(embedding, "/similarity", body | {"overflow": "truncate"})
+    assert (short["truncated"], cut["truncated"], cut["windows"]) == (False, True, 2)
+    found = await results(embedding, "/similarity", body | {"on_error": "report"})
+    assert (found[0], found[1]["error"]["status"]) == (short, 413)
+
+
+async def test_texts_of_a_refused_pair_count_with_the_first_that_is_answered(tmp_path: Path) -> None:
+    served = services.service(tmp_path, heads=HEADS[:4])
+    async with services.client(served) as client:
+        inputs = [[TEXT, ""], [TEXT, OTHER], [OTHER, TEXT], [OTHER, OTHER]]
+        response = await client.post("/similarity", json={"inputs": inputs, "on_error": "report"})
+    once = tokens(TEXT) + tokens(OTHER) + 4
+    assert response.json()["usage"] == {"documents": 3, "tokens": once}
+    assert services.samples(served, "document_tokens_sum") == {("similarity",): once}
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ class Pipeline:
             if head.task == "similarity":
                 reader = pair_readers.similarity(model, head, options, self._limits)
                 return self._end(await self._tell(pairs, request, reader), request)
-            embedder = readers.embed(model, EmbedOptions(common=options), self._limits)
+            embedder = readers.embed(model, EmbedOptions(common=cosine.in_one_window(options)), self._limits)
             texts = cosine.distinct(pairs)
             embedded = await self._tell(texts, request, embedder)
             return self._end(cosine.joined(embedded, texts, pairs), request)

@@ -203,7 +203,7 @@ class DocumentResult(Generic[A]):
 
     tokens: content tokens of the whole document counted once, plus the special tokens of one window. windows: how many were
     read. truncated: whether content was left unread, as asked by `overflow="truncate"`; tokens_read: how many of `tokens` were
-    read.
+    read. shared_tokens: how many of `tokens` an earlier result of the request counts already, as they were computed once.
     """
 
     index: int
@@ -212,6 +212,7 @@ class DocumentResult(Generic[A]):
     windows: int
     truncated: bool = False
     tokens_read: int = 0
+    shared_tokens: int = 0
     answer: A | None = None
     error: DrLongformerError | None = None
 
@@ -246,17 +247,13 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[A]):
-    """A request's answer: one result per document, in the order asked, all from one version of one model.
-
-    shared_tokens: tokens that several results count although they were computed once.
-    """
+    """A request's answer: one result per document, in the order asked, all from one version of one model."""
 
     model: ModelIdentity
     results: tuple[DocumentResult[A], ...]
     timings: Timings
-    shared_tokens: int = 0
 
     @property
     def tokens(self) -> int:
-        """Tokens that were computed for all documents that were answered."""
-        return sum(result.tokens for result in self.results if result.error is None) - self.shared_tokens
+        """Tokens that were computed for all documents that were answered, as usage, quotas and metrics count them."""
+        return sum(result.tokens - result.shared_tokens for result in self.results if result.error is None)

@@ -63,11 +63,10 @@ class Told(Generic[A]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story(Generic[A]):
-    """What became of a request's units, in order, and how long reading them took; shared_tokens: see `Answer`."""
+    """What became of a request's units, in order, and how long reading them took."""
 
     told: tuple[Told[A], ...]
     tokenize_seconds: float
-    shared_tokens: int = 0
 
 
 NOT_COMPUTED = Computed(windows=(), queue_seconds=0.0, compute_seconds=0.0)
@@ -209,7 +208,6 @@ def answer(story: Story[A], request: Request, *, total_seconds: float) -> Answer
             queue_tokens=request.queue_tokens,
             batch=last.batch if last else None,
         ),
-        shared_tokens=story.shared_tokens,
     )
 
 
@@ -222,7 +220,7 @@ def observe(metrics: Metrics, told: Told[A], request: Request, *, total_seconds:
     length, identity = length_class(tokens), request.model.identity
     for stage, seconds in told.stages.items():
         metrics.stage_duration_seconds.labels(stage=stage, length=length, priority=priority).observe(seconds)
-    metrics.document_tokens.labels(task=request.task).observe(tokens)
+    metrics.document_tokens.labels(task=request.task).observe(tokens - told.result.shared_tokens)
     metrics.document_duration_seconds.labels(
         task=request.task, length=length, priority=priority, model=identity.name, version=str(identity.version)
     ).observe(total_seconds)
