@@ -360,3 +360,20 @@ def test_the_services_sentences_count_from_the_first_document_of_the_call() -> N
     assert moved.detail == moved.errors[0].msg == "document 130 has no visible character"
     assert moved.errors[0].loc == ("inputs", 130)
     assert told.moved(0) == told
+
+
+def test_given_chunks_of_an_analysis_travel_with_their_texts_too() -> None:
+    lists = [[[place, place + 1]] for place in range(3)]
+    embed: Any = {"chunks": lists, "pooling": "mean"}
+    job = calls.analyze([f"texte {place}" for place in range(3)], ["embed", "ner"], embed=embed, ner={"min_score": 0.5})
+    units = tuple(job.units)
+    told = [json.loads(job.body(units[start:stop], start=start)) for start, stop in ((0, 2), (2, 3))]
+    assert [body["embed"] for body in told] == [
+        {"pooling": "mean", "encoding": "base64", "chunks": given} for given in (lists[:2], lists[2:])
+    ]
+    assert [body["ner"] for body in told] == [{"min_score": 0.5}] * 2
+    alone = calls.analyze("Toux.", ["embed"], embed={"chunks": [[0, 4]]})
+    assert json.loads(alone.body(tuple(alone.units)))["embed"]["chunks"] == [[[0, 4]]]
+    assert embed == {"chunks": lists, "pooling": "mean"}
+    with pytest.raises(InvalidRequest, match="2 lists of chunks for 1 texts"):
+        calls.analyze(["Toux."], ["embed"], embed={"chunks": lists[:2]})

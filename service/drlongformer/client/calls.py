@@ -112,7 +112,8 @@ class Job(Generic[R, A]):
     """One call: its units, each as JSON, and what stands before and after them in the body of every request.
 
     total: how many units there are, None where that is not known before the last. single: the type of one result.
-    chunks: what each unit's chunks are, where they are given one by one; they travel with their units.
+    chunks: what each unit's chunks are, where they are given one by one; they travel with their units. around_chunks: what then
+    stands around their list, in place of the end of the body.
     """
 
     path: str
@@ -124,13 +125,15 @@ class Job(Generic[R, A]):
     answer: type[A]
     model: str | None = None
     chunks: tuple[bytes, ...] | None = None
+    around_chunks: tuple[bytes, bytes] = (b',"chunks":[', b"]}")
 
     def body(self, units: Sequence[bytes], *, start: int = 0) -> bytes:
         """The body of a request about these units, of which the first is number `start`."""
         body = self.opening + b",".join(units) + self.closing
         if self.chunks is None:
             return body
-        return body[:-1] + b',"chunks":[' + b",".join(self.chunks[start : start + len(units)]) + b"]}"
+        before, after = self.around_chunks
+        return body[:-1] + before + b",".join(self.chunks[start : start + len(units)]) + after
 
 
 def embed(inputs: Texts, **options: Unpack[EmbedOptions]) -> Job[Embedding, Embeddings]:
@@ -140,9 +143,19 @@ def embed(inputs: Texts, **options: Unpack[EmbedOptions]) -> Job[Embedding, Embe
     if given is None or isinstance(given, str):
         return _about_texts("/embed", inputs, asked, Embedding, Embeddings)
     del asked["chunks"]
-    if isinstance(inputs, str | Document):
-        inputs, given = [inputs], given if _nested(given) else [given]
-    job = _about_texts("/embed", inputs, asked, Embedding, Embeddings)
+    texts, given = _alike(inputs, given)
+    return _chunked(_about_texts("/embed", texts, asked, Embedding, Embeddings), given)
+
+
+def _alike(inputs: Texts, given: Sequence[Any]) -> tuple[Texts, Sequence[Any]]:
+    """The texts and their lists of chunks: what is given with a single text may be its list, or a list of it alone."""
+    if not isinstance(inputs, str | Document):
+        return inputs, given
+    return [inputs], given if _nested(given) else [given]
+
+
+def _chunked(job: Job[R, A], given: Sequence[Any]) -> Job[R, A]:
+    """The call with the chunks of each of its units. Raises InvalidRequest unless each has its own."""
     if job.total != len(given):
         raise InvalidRequest(f"{len(given)} lists of chunks for {job.total or 'a stream of'} texts; each text needs its own")
     return replace(job, chunks=tuple(_json(each, whose="a list of chunks") for each in given))
@@ -166,13 +179,18 @@ def classify(inputs: Texts, **options: Unpack[ClassifyOptions]) -> Job[Labels, A
 def analyze(
     inputs: Texts, tasks: Sequence[Literal["embed", "ner", "classify"]], **options: Unpack[AnalyzeOptions]
 ) -> Job[Analysis, Answer[Analysis]]:
-    """`POST /analyze`; vectors travel as base64."""
+    """`POST /analyze`; vectors travel as base64. Raises InvalidRequest unless every text has its list of given chunks."""
     asked: dict[str, Any] = {**options, "tasks": list(tasks)}
-    if not isinstance(options.get("embed", {}).get("chunks", ""), str | None):
-        raise InvalidRequest("given chunks are asked of embed alone; analyze takes sentences or paragraphs")
-    if "embed" in tasks:
-        asked["embed"] = {**options.get("embed", {}), "encoding": "base64"}
-    return _about_texts("/analyze", inputs, asked, Analysis, Answer)
+    embed: dict[str, Any] = {**options.get("embed", {}), "encoding": "base64"}
+    given = embed.get("chunks")
+    if "embed" not in tasks or given is None or isinstance(given, str):
+        asked |= {"embed": embed} if "embed" in tasks else {}
+        return _about_texts("/analyze", inputs, asked, Analysis, Answer)
+    asked.pop("embed")
+    del embed["chunks"]
+    texts, given = _alike(inputs, given)
+    job = _chunked(_about_texts("/analyze", texts, asked, Analysis, Answer), given)
+    return replace(job, around_chunks=(b',"embed":' + _json(embed, whose="an option")[:-1] + b',"chunks":[', b"]}}"))
 
 
 def fill_mask(inputs: Texts, **options: Unpack[FillMaskOptions]) -> Job[Masks, Answer[Masks]]:

@@ -47,6 +47,11 @@ def check(encoding: str) -> str:
     return UTF8 if name == "utf-8" else name
 
 
+def worded(encoding: str) -> str:
+    """The encoding as people are told of it: Python's name of what reads UTF-8 would claim a byte order mark of every file."""
+    return "utf-8 with a byte order mark or without" if encoding == UTF8 else encoding
+
+
 def detect(file: BinaryIO) -> Detected:
     """Look at a file from its beginning to its end, or to the first byte that is not UTF-8."""
     start = file.read(2)
