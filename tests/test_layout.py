@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "service"
 # Who may import whom inside the package: a module imports rooms of its own level or below, never above.
 #
 #     5   cli
-#     4   api     doctor     offline
+#     4   api     doctor     bench     offline
 #     3   serving     training
 #     2   model       (importing and exporting; torch starts here)
 #     1   text   tasks   packing   bundle   client
@@ -40,6 +40,7 @@ LEVELS: Mapping[str, int] = {
     "training": 3,
     "api": 4,
     "doctor": 4,
+    "bench": 4,
     "offline": 4,
     "cli": 5,
 }
@@ -52,6 +53,7 @@ NEVER: Mapping[str, frozenset[str]] = {
     "serving": frozenset({"model", "training"}),
     "api": frozenset({"model", "training"}),
     "doctor": frozenset({"model", "training"}),
+    "bench": frozenset({"model", "training"}),
     "offline": frozenset({"model", "training"}),
 }
 

@@ -13,6 +13,7 @@ import typer
 from rich.table import Table
 
 from drlongformer import __version__, settings
+from drlongformer.cli import bench as _bench
 from drlongformer.cli import check as _check
 from drlongformer.cli import corpus as _corpus  # noqa: F401 - registers its commands
 from drlongformer.cli import doctor as _doctor
@@ -44,6 +45,7 @@ app.command("import")(importing.import_)
 app.command("run")(_run.run)
 app.command("check")(_check.check)
 app.command("doctor")(_doctor.doctor)
+app.command("bench")(_bench.bench)
 
 
 @app.callback(invoke_without_command=True)
