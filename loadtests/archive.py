@@ -22,7 +22,7 @@ from pathlib import Path
 from drlongformer import bundle as bundles
 from drlongformer.offline import options, sources
 from drlongformer.offline.archive import House, Orders, archive
-from drlongformer.offline.asked import READERS, Ask, Written
+from drlongformer.offline.asked import WAYS, Ask, Written
 from drlongformer.offline.opening import QUEUE_TOKENS, only_name
 from drlongformer.offline.reader import Manner
 from drlongformer.packing import blocks_of
@@ -112,7 +112,7 @@ def main() -> None:
         folder = Path(name)
         texts = written(folder / "notes.jsonl", given.documents)
         [model] = house(bundle, engine).models
-        read = READERS[task](model, ask.options, Limits())
+        read = WAYS[task].reader(model, ask.options, Limits())
         windows = [window for place, text in enumerate(texts) for window in read(Document(index=place, text=text)).passes]
         slots = blocks_of(bundle.manifest.max_tokens, engine.block) * engine.block * WINDOWS_PER_BATCH["cpu"]
         groups = packs(windows, slots=slots, block=engine.block)

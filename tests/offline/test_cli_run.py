@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from drlongformer import settings
 from tests.api.logging_state import restored
-from tests.offline.houses import jsonl, manifest, note, notes, read
+from tests.offline.houses import Read, jsonl, manifest, note, notes, read
 from tests.serving import bundles
 from tests.test_cli import run, told
 
@@ -91,6 +92,8 @@ def test_a_run_tells_what_came_of_it_and_bad_records_by_its_exit_code(tmp_path: 
         (("ner", "--input", "nobody.jsonl", "--output", "{out}"), "there is no file or folder nobody.jsonl"),
         (("embed", "--input", "{notes}", "--output", "{out}", "--format", "brat"), "no format 'brat' for embed"),
         (("embed", "--input", "{notes}", "--output", "{out}", "--label", "X"), "embed knows no --label"),
+        (("ner", "--input", "{notes}", "--output", "{out}", "--chunks", "sentences"), "ner knows no --chunks"),
+        (("similarity", "--input", "{notes}", "--output", "{out}", "--text-column", "x"), "a pair has no --text-column"),
         (("ner", "--input", "{notes}", "--output", "{out}", "--label", "X"), "label 0 is unknown"),
         (("ner", "--input", "{notes}", "--output", "{out}", "--head", "X"), "has no such head"),
         (("ner", "--input", "{notes}", "--output", "{out}", "--model", "nobody"), "no model 'nobody'"),
@@ -180,11 +183,56 @@ def test_a_run_killed_at_any_moment_goes_on_to_every_record_exactly_once(tmp_pat
     assert manifest(output)["totals"]["answered"] == count
 
 
-def _wait_for_a_part(process: subprocess.Popen[str], output: Path, *, after: int) -> None:
+def test_a_run_stopped_by_hand_keeps_what_it_has_and_says_how_to_go_on(tmp_path: Path, store: Path) -> None:
+    output = tmp_path / "out"
+    arguments = ("ner", "--input", notes(tmp_path / "n.jsonl", 400), "--output", output, "--store", store, "--threads", "1")
+    with started(*arguments, "--part-documents", "20") as process:
+        _wait_for_a_part(process, output, after=0)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=240)
+    assert (process.returncode, stderr.strip()) == (130, f"Stopped; the same command with --resume goes on from {output}")
+    assert 20 <= len(read(output).documents) < 400
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_ten_thousand_documents_come_out_exactly_once_whenever_the_run_is_killed(tmp_path: Path, store: Path) -> None:
+    count, part, moments = 10_000, 250, random.Random(22)
+    texts = [f"Note {number}. Pas de fièvre, toux sèche." for number in range(count)]
+    path = jsonl(tmp_path / "notes.jsonl", [{"id": f"n{number}", "text": text} for number, text in enumerate(texts)])
+    arguments = ("ner", "--input", path, "--output", tmp_path / "out", "--store", store, "--threads", "1")
+    kills, done, limit = 0, 0, 0
+    while True:
+        with started(*arguments, "--part-documents", str(part), "--resume") as process:
+            limit = min(done + moments.randrange(1, 12) * part, count)
+            if kills < 5:
+                _wait_for_a_part(process, tmp_path / "out", after=limit - part, part=part)
+                time.sleep(moments.random() / 4)
+                process.send_signal(signal.SIGKILL)
+            _, stderr = process.communicate(timeout=1200)
+        if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0, stderr
+            break
+        kills, done = kills + 1, len(list((tmp_path / "out" / "documents").glob("part-*.parquet"))) * part
+    assert kills >= 3
+    whole = read(tmp_path / "out")
+    assert [(row["record"], row["id"], row["status"]) for row in whole.documents] == [
+        (number, f"n{number}", "answered") for number in range(count)
+    ]
+    assert len({(row["record"], row["start"]) for row in whole.answers}) == len(whole.answers) > count
+    assert all(texts[row["record"]][row["start"] : row["end"]] == row["text"] for row in whole.answers)
+    assert manifest(tmp_path / "out")["totals"] == {"records": count, "tokens": _tokens(whole), "answered": count}
+
+
+def _tokens(whole: Read) -> int:
+    return sum(row["tokens"] for row in whole.documents)
+
+
+def _wait_for_a_part(process: subprocess.Popen[str], output: Path, *, after: int, part: int = 20) -> None:
     """Return when more records than that have their outcome, or the process has ended."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 1200
     while process.poll() is None and time.monotonic() < end:
-        if len(list((output / "documents").glob("part-*.parquet"))) * 20 > after:
+        if len(list((output / "documents").glob("part-*.parquet"))) * part > after:
             return
         time.sleep(0.01)
 
@@ -210,5 +258,20 @@ def test_the_embedded_model_answers_every_task_of_an_archive(tmp_path: Path) -> 
     assert result.exit_code == 3
     assert [row["error"] for row in read(tmp_path / "words").errors] == ["mask_error"]
     assert [row["rank"] for row in read(tmp_path / "words").answers] == [1, 2, 3, 4, 5]
+    pairs = jsonl(tmp_path / "pairs.jsonl", [{"text1": texts[0], "text2": texts[0]}, {"text1": texts[0], "text2": texts[1]}])
+    result = run("run", "similarity", "--input", str(pairs), *common[2:], "--output", str(tmp_path / "pairs"))
+    assert result.exit_code == 0, result.output
+    same, other = read(tmp_path / "pairs").answers
+    assert same["score"] == pytest.approx(1, abs=1e-6)
+    assert other["score"] < 0.99
+    assert same["method"] == "cosine"
+    asked = {"question": "De quoi souffre le patient ?", "options": {"a": "d'angor", "b": "de surdité"}, "context": texts[0]}
+    questions = jsonl(tmp_path / "questions.jsonl", [asked])
+    result = run("run", "multiple-choice", "--input", str(questions), *common[2:], "--output", str(tmp_path / "questions"))
+    assert result.exit_code == 0, result.output
+    assert [choice["option"] for choice in read(tmp_path / "questions").answers[0]["choices"]] == ["a", "b"]
+    redacting = ("--output", str(tmp_path / "redacted"), "--head", "deid", "--redact", "--no-text")
+    assert run("run", "ner", *common, *redacting).exit_code == 0
+    assert len(read(tmp_path / "redacted").answers) == 2
     schema = pq.read_schema(tmp_path / "embed" / "answers" / "part-00000.parquet")
     assert json.loads(schema.metadata[b"drlongformer"])["model"]["name"] == "drlongformer-mini"

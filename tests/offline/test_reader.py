@@ -6,8 +6,10 @@ import csv
 import gzip
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from drlongformer.offline import sources
 from drlongformer.offline.columns import Columns
 from drlongformer.offline.encodings import check
 from drlongformer.offline.reader import Manner, Reader
-from drlongformer.offline.records import BadRecord, Found, Place, Record
+from drlongformer.offline.records import BadRecord, Content, Found, Place, Record
 from tests.offline.houses import SENTENCES, jsonl
 
 TEXTS = [
@@ -38,7 +40,7 @@ def read(*paths: Path, form: Any = None, **told: Any) -> list[Found]:
     return list(Reader(sources.find([str(path) for path in paths], form), Manner(**told)))
 
 
-def texts(found: Sequence[Found]) -> list[str | None]:
+def texts(found: Sequence[Found]) -> list[Content | None]:
     return [one.text if isinstance(one, Record) else None for one in found]
 
 
@@ -248,3 +250,40 @@ def test_what_was_read_is_counted_in_bytes(tmp_path: Path) -> None:
     reader = Reader(sources.find([str(first), str(tmp_path / "b.parquet")]), Manner())
     assert len(list(reader)) == 2 * len(TEXTS)
     assert reader.consumed == reader.total == first.stat().st_size + (tmp_path / "b.parquet").stat().st_size
+
+
+def test_a_quotation_that_is_never_closed_is_a_bad_record_and_not_a_long_text(tmp_path: Path) -> None:
+    path = tmp_path / "notes.csv"
+    path.write_text('id;text\n1;Toux.\n2;"Fièvre\n3;Toux.', encoding="utf-8")
+    found = read(path)
+    assert texts(found) == ["Toux.", None]
+    assert found[1] == BadRecord(
+        place=Place(file=str(path), unit="line", at=3),
+        reason="a quotation mark that is never closed takes everything behind it",
+    )
+
+
+def test_names_of_fields_may_have_blanks_around_them_and_may_not_come_twice(tmp_path: Path) -> None:
+    assert texts(read(table(tmp_path / "a.csv", [["id", " Text "], ["1", "Toux."]]))) == ["Toux."]
+    with pytest.raises(RunError, match="2 fields are called 'text'"):
+        read(table(tmp_path / "b.csv", [["text", "text"], ["Toux.", "Fièvre."]]))
+    pq.write_table(pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"])], names=["text", "text"]), tmp_path / "c.parquet")
+    with pytest.raises(RunError, match="2 fields are called 'text'"):
+        read(tmp_path / "c.parquet")
+
+
+def test_whole_numbers_in_decimals_are_ids_as_databases_write_them(tmp_path: Path) -> None:
+    ids = pa.array([Decimal("12.00"), Decimal("2.50")], pa.decimal128(8, 2))
+    pq.write_table(pa.table({"NOTE_ID": ids, "NOTE_TEXT": ["Toux.", "Fièvre."]}), tmp_path / "a.parquet")
+    found = read(tmp_path / "a.parquet")
+    assert [one.id if isinstance(one, Record) else one.reason for one in found] == ["12", "the id is a number"]
+
+
+def test_files_with_names_that_are_no_utf8_are_read_and_told(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    for name in (b"caf\xe9.txt", b"NOTE.TXT", b"z.txt.gz"):
+        content = gzip.compress(b"Toux.") if name.endswith(b".gz") else b"Toux."
+        Path(os.fsdecode(os.fsencode(tmp_path / "notes") + b"/" + name)).write_bytes(content)
+    found = read(tmp_path / "notes")
+    assert [one.id for one in found if isinstance(one, Record)] == ["NOTE", "caf\\xe9", "z"]
+    assert str(found[1].place) == f"{tmp_path}/notes/caf\\xe9.txt"

@@ -15,14 +15,12 @@ from pydantic_core import PydanticCustomError
 
 from drlongformer.api.json_body import MAX_DEPTH
 from drlongformer.api.json_strings import MAX_VALUES
+from drlongformer.tasks.multiple_choice import MAX_OPTION_NAME, MAX_OPTIONS
 
 OWN: Final = "drlongformer"
 """The type of errors whose message is already ours."""
 
 SOURCE, PAIRS, QUESTION, QUESTIONS = FORMS = ("<source>", "<pairs>", "<question>", "<questions>")
-
-MAX_OPTIONS: Final = 26
-MAX_OPTION_NAME: Final = 64
 
 Id = Annotated[str, Field(max_length=256)] | None
 ID: Final = Field(None, description="The caller's own name, at most 256 characters.")

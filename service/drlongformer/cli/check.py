@@ -14,18 +14,9 @@ from rich.table import Table
 
 from drlongformer import settings
 from drlongformer.cli.base import err, out, told
-from drlongformer.cli.run import (
-    SOME_FAILED,
-    Delimiter,
-    Encoding,
-    IdColumn,
-    InputFormat,
-    Inputs,
-    Model,
-    TextColumn_,
-    manner_of,
-    needs_offline_packages,
-)
+from drlongformer.cli.groups import grouped
+from drlongformer.cli.run import SOME_FAILED, needs_offline_packages
+from drlongformer.cli.run_options import Model, Reading, StoreOption
 from drlongformer.errors import UnknownModel
 
 if TYPE_CHECKING:
@@ -42,16 +33,12 @@ TROUBLES = {
 
 
 @told
-def check(  # noqa: PLR0913 - one parameter a flag
+@grouped
+def check(
     *,
-    input: Inputs,  # noqa: A002 - the option's name
-    input_format: InputFormat = None,
-    text_column: TextColumn_ = None,
-    id_column: IdColumn = None,
-    encoding: Encoding = "auto",
-    delimiter: Delimiter = None,
+    reading: Reading,
     model: Model = None,
-    store: Annotated[Path | None, typer.Option(help="Folder with the bundles.")] = None,
+    store: StoreOption = None,
     tokens: Annotated[bool, typer.Option("--tokens/--no-tokens", help="Count tokens and windows, with a model.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON instead of tables.")] = False,
 ) -> None:
@@ -61,11 +48,9 @@ def check(  # noqa: PLR0913 - one parameter a flag
     """
     needs_offline_packages()
     from drlongformer.offline import check as checking  # noqa: PLC0415
-    from drlongformer.offline import sources  # noqa: PLC0415
     from drlongformer.offline.reader import Reader  # noqa: PLC0415
 
-    found = sources.find(input, input_format)
-    manner = manner_of(text_column=text_column, id_column=id_column, encoding=encoding, delimiter=delimiter)
+    found, manner = reading.sources(), reading.manner()
     measure = _measure(store, model) if tokens else None
     reader = Reader(found, manner)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:

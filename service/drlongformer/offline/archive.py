@@ -74,7 +74,7 @@ def archive(orders: Orders, house: House, tell: Callable[[Figures], None]) -> Fi
             ask=orders.ask,
             reader=Reader(orders.sources, orders.manner),
             output=opened,
-            writer=writer(orders.ask.task, orders.ask.written, told),
+            writer=writer(orders.ask, told),
             known=before.known if before else Known(),
             part_documents=orders.part_documents,
             tell=tell,

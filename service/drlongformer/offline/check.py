@@ -127,16 +127,18 @@ class _Book:
         if isinstance(found, BadRecord):
             _note(self._bad, DIGITS.sub("#", found.reason), found)
             return
+        text = found.text
+        assert isinstance(text, str)  # the reader of a check reads documents
         try:
-            check_surrogates(found.text)
+            check_surrogates(text)
         except MalformedBody:
             _note(self._bad, "the text holds a lone surrogate", found)
             return
-        self._characters.append(len(found.text))
-        self._texts.append(_hash(found.text))
+        self._characters.append(len(text))
+        self._texts.append(_hash(text))
         if found.id is not None:
             self._ids.append(_hash(found.id))
-        self._look(found)
+        self._look(found, text)
 
     def report(self, reader: Reader) -> Report:
         """Everything that was found."""
@@ -164,8 +166,8 @@ class _Book:
             too_many_windows=sum(number for count, number in windows.items() if count > limit),
         )
 
-    def _look(self, record: Record) -> None:
-        seen, measure = symptoms(record.text), self._measure
+    def _look(self, record: Record, text: str) -> None:
+        seen, measure = symptoms(text), self._measure
         for name in ("empty", "mojibake", "wrapped", "hyphenated", "repeated"):
             if getattr(seen, name):
                 _note(self._troubles, name, record)
@@ -174,10 +176,10 @@ class _Book:
             self._edges = Counter({edge: count - 1 for edge, count in self._edges.items() if count > 1})
         if measure is None or seen.empty:
             return
-        if len(record.text) > measure.max_characters:
+        if len(text) > measure.max_characters:
             _note(self._troubles, "over_max_characters", record)
             return
-        self._waiting.append(record.text)
+        self._waiting.append(text)
         if len(self._waiting) == TEXTS_AT_ONCE:
             self._count_tokens()
 

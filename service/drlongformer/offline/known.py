@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from drlongformer.errors import RunError
 from drlongformer.offline import disk
-from drlongformer.offline.records import Record
+from drlongformer.offline.records import Record, strings
 
 KEY = "fingerprint.key"
 KEY_BYTES = 32
@@ -26,11 +26,11 @@ BYTES = 16
 
 
 def fingerprint(record: Record, key: bytes) -> bytes:
-    """What tells this id and text from any other, `[16]`."""
+    """What tells this id, and what stands under it, from any other, `[16]`."""
     made = hashlib.blake2b(digest_size=BYTES, key=key)
-    id_ = b"" if record.id is None else record.id.encode()
-    made.update(len(id_).to_bytes(8, "little") + id_)
-    made.update(record.text.encode("utf-8", errors="surrogatepass"))
+    for string in ("" if record.id is None else record.id, *strings(record.text)):
+        encoded = string.encode("utf-8", errors="surrogatepass")
+        made.update(len(encoded).to_bytes(8, "little") + encoded)
     return made.digest()
 
 

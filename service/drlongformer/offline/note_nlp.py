@@ -53,7 +53,7 @@ def table(rows: Sequence[Outcome], *, first_id: int, system: str, now: datetime,
 
 
 def _row(one: Outcome, entity: Any, *, system: str, now: datetime, text: bool) -> dict[str, Any]:
-    around = one.text[max(0, entity.start - AROUND) : entity.end + AROUND]
+    around = one.document[max(0, entity.start - AROUND) : entity.end + AROUND]
     return {
         "note_id": int(one.name),
         "section_concept_id": 0,

@@ -9,7 +9,7 @@ from drlongformer import bundle as bundles
 from drlongformer.errors import InvalidRequest, UnsupportedTask
 from drlongformer.serving.engines import Compute
 from drlongformer.serving.metrics import Metrics
-from drlongformer.serving.models import Models
+from drlongformer.serving.models import ANSWERING, Models
 from drlongformer.settings import require_store
 from drlongformer.types import Task
 
@@ -25,6 +25,7 @@ def open_model(
     metrics: Metrics,
     compute: Compute,
     max_batch_tokens: int | None = None,
+    public_key: Path | None = None,
 ) -> Models:
     """One model, warmed up. Raises SettingsError, UnknownModel, UnsupportedTask, InvalidRequest, BundleError and more."""
     require_store(store)
@@ -35,13 +36,15 @@ def open_model(
         compute=compute,
         max_batch_tokens=max_batch_tokens,
         max_queue_tokens=QUEUE_TOKENS,
+        public_key=public_key,
     )
 
 
 def only_name(store: Path, task: Task) -> str:
     """The one model of a store that has the task. Raises UnsupportedTask and InvalidRequest."""
     names = bundles.names(store)
-    able = [name for name in names if task in bundles.load(bundles.find(store, name)).tasks]
+    wanted = set(ANSWERING.get(task, (task,)))
+    able = [name for name in names if wanted & set(bundles.load(bundles.find(store, name)).tasks)]
     if not able:
         raise UnsupportedTask(f"no model of the store {store} has the task {task!r}; there is {', '.join(names) or 'none'}")
     if len(able) > 1:

@@ -6,46 +6,43 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from drlongformer.errors import RunError
-from drlongformer.offline.asked import FORMATS, TASKS, Ask, FileTask, Format, Options, Written
-from drlongformer.serving.requests import ClassifyOptions, EmbedOptions, FillMaskOptions, NerOptions, RequestOptions
-
-OWN: Final[Mapping[FileTask, tuple[type[Options], frozenset[str]]]] = {
-    "embed": (EmbedOptions, frozenset({"pooling", "normalize", "dimensions"})),
-    "ner": (NerOptions, frozenset({"aggregation", "labels", "min_score"})),
-    "classify": (ClassifyOptions, frozenset({"top_k", "function"})),
-    "fill-mask": (FillMaskOptions, frozenset({"top_k", "targets"})),
-}
-"""Each task's type of options, and which of its fields a flag sets."""
+from drlongformer.offline.asked import WAYS, Ask, Format, Written
+from drlongformer.serving.requests import RequestOptions
+from drlongformer.types import Task
 
 FLAGS: Final[Mapping[str, str]] = {"labels": "--label", "targets": "--target", "normalize": "--no-normalize"}
 """Flags that are not called as their fields."""
+HOLDING_TEXTS: Final = ("brat", "note-nlp", "note-nlp-csv")
+"""Forms whose own words are those of the texts."""
 
 
-def task_named(name: str) -> FileTask:
+def task_named(name: str) -> Task:
     """The task. Raises RunError for one that is not asked of files."""
-    for task in TASKS:
+    for task in WAYS:
         if task == name:
             return task
-    raise RunError(f"no task {name!r} for files; there are {', '.join(TASKS)}")
+    raise RunError(f"no task {name!r} for files; there are {', '.join(WAYS)}")
 
 
-def format_named(name: str, task: FileTask) -> Format:
+def format_named(name: str, task: Task) -> Format:
     """The form of output. Raises RunError for one that cannot hold the task's answers."""
-    able = [format_ for format_, tasks in FORMATS.items() if task in tasks]
+    able = WAYS[task].formats
     for format_ in able:
         if format_ == name:
             return format_
     raise RunError(f"no format {name!r} for {task}; there are {', '.join(able)}")
 
 
-def asked(task: FileTask, common: RequestOptions, own: Mapping[str, Any], written: Written) -> Ask:
-    """The task with the fields that were given. Raises RunError for a field of another task."""
-    kind, fields = OWN[task]
-    if foreign := sorted(own.keys() - fields):
+def asked(task: Task, common: RequestOptions, own: Mapping[str, Any], written: Written) -> Ask:
+    """The task with the fields that were given. Raises RunError for a field of another task, and for forms that cannot be."""
+    way = WAYS[task]
+    if foreign := sorted(own.keys() - way.fields):
         flags = ", ".join(FLAGS.get(name, f"--{name.replace('_', '-')}") for name in foreign)
         raise RunError(f"{task} knows no {flags}")
     if written.numbers != "float32" and (task, written.format) != ("embed", "parquet"):
         raise RunError("--float16 is for embeddings in Parquet")
     if not written.text and task != "ner":
         raise RunError("--no-text is for entities")
-    return Ask(task=task, options=kind(common=common, **own), written=written)
+    if own.get("redact") and written.format in HOLDING_TEXTS:
+        raise RunError(f"--redact writes texts without the words that {written.format} is made of; take parquet or jsonl")
+    return Ask(task=task, options=way.options(common=common, **own), written=written)

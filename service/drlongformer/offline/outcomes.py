@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from drlongformer.offline.records import Place
-from drlongformer.serving.requests import DocumentResult
+from drlongformer.offline.records import Content, Place
+from drlongformer.serving.requests import DocumentResult, Embedding
 
 Status = Literal["answered", "failed", "known"]
 
@@ -15,15 +15,15 @@ Status = Literal["answered", "failed", "known"]
 class Outcome:
     """The outcome of the record of that number, counted from 0 over all input.
 
-    asked: it is still to be answered. text: of a document that is asked for or answered. result: where it was answered.
-    problem, reason: where it failed, a name such as `empty_text` and a sentence. fingerprint: see `known.py`, where the record
-    could be read.
+    asked: it is still to be answered. text: what is asked about, or was; empty for other records. result: where it was
+    answered. problem, reason: where it failed, a name such as `empty_text` and a sentence. fingerprint: see `known.py`, where
+    the record could be read.
     """
 
     number: int
     place: Place
     id: str | None = None
-    text: str = ""
+    text: Content = ""
     fingerprint: bytes | None = None
     result: DocumentResult[Any] | None = None
     problem: str = ""
@@ -38,6 +38,20 @@ class Outcome:
         if self.result is not None:
             return "answered"
         return "failed" if self.problem else "known"
+
+    @property
+    def document(self) -> str:
+        """The text of a document; raises ValueError for a pair and a question."""
+        if not isinstance(self.text, str):
+            raise ValueError(f"record {self.number} is no document")  # noqa: TRY004 - its kind, not its type
+        return self.text
+
+    @property
+    def size(self) -> int:
+        """What it takes to hold: characters of what is asked about, and numbers of the vectors of chunks."""
+        answer = None if self.result is None else self.result.answer
+        chunks = answer.chunks if isinstance(answer, Embedding) else None
+        return len(self.text) + sum(len(chunk.vector) for chunk in chunks or ())
 
     @property
     def answer(self) -> Any:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
@@ -21,10 +24,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from drlongformer.errors import RunError
-from drlongformer.offline.columns import Columns, from_json, record
+from drlongformer.offline.columns import Chosen, Columns, from_json
 from drlongformer.offline.encodings import AUTO, UTF8, decoded, detect
 from drlongformer.offline.records import BadRecord, Found, Place
-from drlongformer.offline.sources import Source, text_files
+from drlongformer.offline.sources import Source, shown, text_files
 
 MAX_RECORD_CHARACTERS: Final = 1 << 24
 """Characters of one line or field: a quotation mark that is never closed must not take the whole file into memory."""
@@ -32,6 +35,11 @@ BATCH_ROWS: Final = 256
 DELIMITERS: Final = (",", ";", "\t", "|")
 NONE: Final = "\ud800"
 """The delimiter of tables of one column, where nothing tells which signs are part of the text: one that no encoding has."""
+END: Final = "\ud801"
+"""A last line that no encoding has: inside a quotation, it shows that this was never closed."""
+TEXT_SUFFIX: Final = re.compile(r"(\.txt)?(\.gz)?\Z", re.IGNORECASE)
+FILE: Final = Chosen(kind="document", texts={"text": "text"}, options={}, id="id")
+"""What a file that is a document has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +96,10 @@ class Reader:
             names, delimiter = self._header(source, head)
             chosen = self.manner.columns.among(names)
             if isinstance(chosen, str):
-                raise RunError(f"{source.name}: {chosen}; --delimiter says what separates them")
-            text, id_ = names.index(chosen.text), None if chosen.id is None else names.index(chosen.id)
-            rows, line = csv.reader(iter(lambda: file.readline(MAX_RECORD_CHARACTERS), ""), delimiter=delimiter), 1
+                raise RunError(f"{source.name}: {chosen}; its first line must name them, --delimiter says what separates them")
+            at = {name: names.index(name) for name in chosen.fields}
+            lines = chain(iter(lambda: file.readline(MAX_RECORD_CHARACTERS), ""), [END])
+            rows, line = csv.reader(lines, delimiter=delimiter), 1
             while True:
                 place = Place(file=source.name, unit="line", at=line + 1)
                 try:
@@ -102,8 +111,11 @@ class Reader:
                     continue
                 finally:
                     line = 1 + rows.line_num
-                if len(row) == len(names):
-                    yield record(place, row[text], None if id_ is None else row[id_])
+                if row and row[-1].endswith(END):
+                    if row != [END]:
+                        yield BadRecord(place=place, reason="a quotation mark that is never closed takes everything behind it")
+                elif len(row) == len(names):
+                    yield chosen.record(place, partial(_cell, row, at))
                 elif row:
                     yield BadRecord(place=place, reason=f"{len(row)} fields where the first line has {len(names)}")
 
@@ -127,24 +139,22 @@ class Reader:
             chosen = self.manner.columns.among(schema.names)
             if isinstance(chosen, str):
                 raise RunError(f"{source.name}: {chosen}; it has {', '.join(schema.names[:30])}")
-            wanted = [chosen.text] + ([chosen.id] if chosen.id else [])
             row, total = 0, max(1, file.metadata.num_rows)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-                texts = batch.column(chosen.text)
-                ids = batch.column(chosen.id) if chosen.id else None
-                for place_in_batch in range(batch.num_rows):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(chosen.fields)):
+                for in_batch in range(batch.num_rows):
                     row += 1
-                    place = Place(file=source.name, unit="row", at=row)
-                    yield record(place, _value(texts, place_in_batch), None if ids is None else _value(ids, place_in_batch))
+                    yield chosen.record(Place(file=source.name, unit="row", at=row), partial(_value, batch, in_batch))
                 self.consumed = before + source.size * row // total
 
     def _texts(self, source: Source) -> Iterator[Found]:
         assert source.path is not None
+        if (kind := self.manner.columns.kind) != "document":
+            raise RunError(f"{source.name} holds texts, each a document; a {kind} is read from JSON lines or a table")
         if source.path.is_file():
-            yield self._text(source.path, source.name, source.path.name)
+            yield self._text(source.path, source.name, shown(Path(source.path.name)))
             return
         for path in text_files(source.path):
-            below = path.relative_to(source.path).as_posix()
+            below = shown(path.relative_to(source.path))
             yield self._text(path, f"{source.name}/{below}", below)
             self.consumed += path.stat().st_size
 
@@ -161,7 +171,8 @@ class Reader:
         if encoding is None:
             return BadRecord(place=place, reason="its encoding cannot be told; --encoding names it")
         self.encodings[encoding] += 1
-        return record(place, decoded(content, encoding), id_.removesuffix(".gz").removesuffix(".txt"))
+        values = {"text": decoded(content, encoding), "id": TEXT_SUFFIX.sub("", id_)}
+        return FILE.record(place, values.__getitem__)
 
     @contextmanager
     def _opened(self, source: Source, *, newline: str) -> Iterator[TextIO]:
@@ -222,8 +233,12 @@ def _told(source: Source) -> Iterator[None]:
         raise RunError(f"{source.name} cannot be read: {told}") from error
 
 
-def _value(column: Any, place: int) -> Any:
+def _cell(row: Sequence[str], at: Mapping[str, int], name: str) -> str:
+    return row[at[name]]
+
+
+def _value(batch: pa.RecordBatch, row: int, name: str) -> Any:
     try:
-        return column[place].as_py()
+        return batch.column(name)[row].as_py()
     except UnicodeDecodeError as error:
         return error  # told as a value of the wrong kind

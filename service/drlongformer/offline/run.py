@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from drlongformer.errors import EngineFailed, InputError, RunError
 from drlongformer.offline import flow, known
-from drlongformer.offline.asked import Ask
+from drlongformer.offline.asked import Ask, unit
 from drlongformer.offline.known import Known
 from drlongformer.offline.outcomes import Outcome, Status
 from drlongformer.offline.output import Output
@@ -29,7 +29,7 @@ from drlongformer.serving.metrics import reason
 from drlongformer.serving.models import MOST_WINDOWS_PER_BATCH, ServedModel
 from drlongformer.serving.pipeline import Pipeline
 from drlongformer.serving.requests import DocumentResult
-from drlongformer.types import Document
+from drlongformer.text.runs import runs
 
 GROUP_DOCUMENTS: Final = 16
 GROUP_CHARACTERS: Final = 16_000
@@ -39,8 +39,8 @@ CHARACTERS_PER_SLOT: Final = 4
 """Characters of text that fill a token slot, at most about."""
 PART_SECONDS: Final = 60.0
 """A kill costs no more than about so much work."""
-PART_CHARACTERS: Final = 1 << 25
-"""Characters of the documents of one part, which are held until it is written."""
+PART_SIZE: Final = 1 << 25
+"""Characters and numbers of the outcomes of one part, which are held until it is written."""
 TELL_SECONDS: Final = 0.2
 MOST_FAILURES: Final = 8
 """So many documents in a row that fail in the engine are the engine's fault."""
@@ -106,16 +106,7 @@ def look_ahead(model: ServedModel) -> int:
 
 def grouped(outcomes: Iterator[Outcome]) -> Iterator[flow.Group]:
     """Small groups of successive records."""
-    group: list[Outcome] = []
-    characters = 0
-    for one in outcomes:
-        group.append(one)
-        characters += len(one.text)
-        if len(group) == GROUP_DOCUMENTS or characters >= GROUP_CHARACTERS:
-            yield group
-            group, characters = [], 0
-    if group:
-        yield group
+    return runs(outcomes, lambda one: len(one.text), most=GROUP_DOCUMENTS, most_characters=GROUP_CHARACTERS)
 
 
 def begun(number: int, found: Found, *, key: bytes, known_before: Known, writer: Writer) -> Outcome:
@@ -147,9 +138,8 @@ class Answering:
     async def _answered(self, asked: list[Outcome]) -> list[Outcome]:
         if not asked:
             return []
-        documents = [Document(index=place, text=one.text, called="the document") for place, one in enumerate(asked)]
         try:
-            answer = await self._ask(self._pipeline, documents)
+            answer = await self._ask(self._pipeline, [unit(one.number, one.text) for one in asked])
         except InputError as error:
             if len(asked) == 1:
                 return [_failed(asked[0], error)]
@@ -177,7 +167,7 @@ class _Book:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._part: list[Outcome] = []
-        self._characters = 0
+        self._size = 0
         self._records = job.output.records
         self._statuses = sum((Counter(part.statuses) for part in job.output.parts), Counter[Status]())
         self._tokens = 0
@@ -210,12 +200,12 @@ class _Book:
     async def add(self, outcome: Outcome) -> None:
         """Take the next outcome, and write a part when it is full or old."""
         self._part.append(outcome)
-        self._characters += len(outcome.text)
+        self._size += outcome.size
         self._records += 1
         self._statuses[outcome.status] += 1
         self._tokens += outcome.result.tokens if outcome.result else 0
         now = time.monotonic()
-        full = len(self._part) >= self._job.part_documents or self._characters >= PART_CHARACTERS
+        full = len(self._part) >= self._job.part_documents or self._size >= PART_SIZE
         if full or now - self._committed >= PART_SECONDS:
             part = self._taken()
             await asyncio.to_thread(self._job.output.commit, part, self._job.writer)
@@ -243,5 +233,5 @@ class _Book:
 
     def _taken(self) -> list[Outcome]:
         """The part, which is empty from now on: what is being written is written once, whatever ends the run meanwhile."""
-        part, self._part, self._characters = self._part, [], 0
+        part, self._part, self._size = self._part, [], 0
         return part

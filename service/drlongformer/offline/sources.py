@@ -52,14 +52,19 @@ def find(inputs: Sequence[str], form: Form | None = None) -> tuple[Source, ...]:
 
 
 def text_files(folder: Path) -> Iterator[Path]:
-    """The `.txt` files below a folder, folder by folder, in the order of their names."""
+    """The texts below a folder, folder by folder, in the order of their names."""
     with os.scandir(folder) as entries:
         known = sorted(entries, key=lambda entry: entry.name)
     for entry in known:
         if entry.is_dir(follow_symlinks=False):
             yield from text_files(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False) and entry.name.endswith(".txt"):
+        elif entry.is_file(follow_symlinks=False) and _form(entry.name) == "text":
             yield Path(entry.path)
+
+
+def shown(path: Path) -> str:
+    r"""A path in words that can be written: bytes of a name that are not UTF-8 as `\xe9`."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
 
 
 def _sources(name: str, form: Form | None) -> Iterator[Source]:
@@ -73,28 +78,28 @@ def _sources(name: str, form: Form | None) -> Iterator[Source]:
     elif path.is_file():
         known = form or _form(path.name)
         if known is None:
-            raise RunError(f"{path}: its name does not tell what it is; say --input-format {'|'.join(FORMS)}")
-        yield Source(path=path, name=str(path), form=known, size=path.stat().st_size)
+            raise RunError(f"{shown(path)}: its name does not tell what it is; say --input-format {'|'.join(FORMS)}")
+        yield Source(path=path, name=shown(path), form=known, size=path.stat().st_size)
     else:
-        raise RunError(f"there is no file or folder {path}")
+        raise RunError(f"there is no file or folder {shown(path)}")
 
 
 def _folder(folder: Path, form: Form | None) -> Iterator[Source]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith((".", "_")))
     there = {known for file in files if (known := _form(file.name)) is not None}
     if form is None and len(there) > 1:
-        raise RunError(f"{folder} holds {' and '.join(sorted(there))}; say with --input-format which to read")
+        raise RunError(f"{shown(folder)} holds {' and '.join(sorted(there))}; say with --input-format which to read")
     wanted: Form = next(iter(there), "text") if form is None else form
     if wanted != "text":
         chosen = [file for file in files if _form(file.name) == wanted]
-        yield from (Source(path=file, name=str(file), form=wanted, size=file.stat().st_size) for file in chosen)
+        yield from (Source(path=file, name=shown(file), form=wanted, size=file.stat().st_size) for file in chosen)
         if not chosen:
-            raise RunError(f"{folder} holds no file to read as {wanted}")
+            raise RunError(f"{shown(folder)} holds no file to read as {wanted}")
         return
     sizes = [file.stat().st_size for file in text_files(folder)]
     if not sizes:
-        raise RunError(f"{folder} holds no file to read: .txt, .jsonl, .csv, .tsv or .parquet")
-    yield Source(path=folder, name=str(folder), form="text", size=sum(sizes))
+        raise RunError(f"{shown(folder)} holds no file to read: .txt, .jsonl, .csv, .tsv, .parquet (in sub-folders .txt alone)")
+    yield Source(path=folder, name=shown(folder), form="text", size=sum(sizes))
 
 
 def _form(name: str) -> Form | None:

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from drlongformer.offline import disk, note_nlp
-from drlongformer.offline.asked import FileTask, Written
+from drlongformer.offline.asked import Ask, Written
 from drlongformer.offline.outcomes import Outcome
 from drlongformer.offline.shapes import Shape, shape
 from drlongformer.tasks import brat
@@ -40,16 +40,16 @@ class Writer(Protocol):
         ...
 
 
-def writer(task: FileTask, written: Written, told: Mapping[str, Any]) -> Writer:
-    """The writer of that form; told: what files say of themselves, where they can."""
-    form = written.format
+def writer(ask: Ask, told: Mapping[str, Any]) -> Writer:
+    """The writer of the form that was asked for; told: what files say of themselves, where they can."""
+    written, form = ask.written, ask.written.format
     if form in ("note-nlp", "note-nlp-csv"):
         model = told["model"]
         system = f"{model['name']}:{model['version']} {model['sha256']}"
         return NoteNlp(suffix=".csv" if form == "note-nlp-csv" else ".parquet", system=system, written=written, told=told)
     if form == "brat":
         return Brat()
-    shaped = shape(task, written)
+    shaped = shape(ask)
     return JsonLines(shape=shaped) if form == "jsonl" else Parquet(shape=shaped, told=told)
 
 
@@ -115,9 +115,9 @@ class Brat:
         with disk.replacing_folder(path) as folder:
             for one in answered:
                 name = _file_name(one, taken)
-                (folder / f"{name}.txt").write_bytes(one.text.encode())
+                (folder / f"{name}.txt").write_bytes(one.document.encode())
                 found = one.answer.entities
-                (folder / f"{name}.ann").write_bytes(brat.standoff(one.text, found).encode())
+                (folder / f"{name}.ann").write_bytes(brat.standoff(one.document, found).encode())
                 entities += len(found)
         return entities
 

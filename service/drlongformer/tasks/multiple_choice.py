@@ -27,6 +27,10 @@ from drlongformer.tasks.classify import WindowMerge
 from drlongformer.tasks.scoring import Function, scores
 from drlongformer.types import Encoded, FloatArray, Window, WindowOutput
 
+MAX_OPTIONS: Final = 26
+MAX_OPTION_NAME: Final = 64
+"""A question has at most so many options, and their names so many characters."""
+
 THRESHOLD: Final = 0.5
 """The least score of a right answer among several, where the head names none."""
 

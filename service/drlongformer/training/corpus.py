@@ -21,6 +21,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from drlongformer.errors import TrainingError
+from drlongformer.text.runs import runs
 from drlongformer.text.words import BoolArray
 from drlongformer.training import disk
 from drlongformer.training.shards import (
@@ -177,17 +178,8 @@ def write(
 
 
 def batches(documents: Iterable[RawDocument]) -> Iterator[list[RawDocument]]:
-    """Runs of documents to tokenise together: at most BATCH_DOCUMENTS, and not many more than BATCH_CHARACTERS."""
-    batch: list[RawDocument] = []
-    characters = 0
-    for document in documents:
-        batch.append(document)
-        characters += len(document.text)
-        if len(batch) == BATCH_DOCUMENTS or characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = [], 0
-    if batch:
-        yield batch
+    """Runs of documents to tokenise together."""
+    return runs(documents, lambda one: len(one.text), most=BATCH_DOCUMENTS, most_characters=BATCH_CHARACTERS)
 
 
 def word_starts(encoded: Encoded) -> BoolArray:
