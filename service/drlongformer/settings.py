@@ -165,6 +165,11 @@ class Models(_Group):
     defaults: dict[Task, str] = Field(
         {}, description="For a task that several bundles have, the bundle that answers when none is named."
     )
+    public_key: Path | None = Field(
+        None,
+        description="File of a public key (PEM): bundles not signed for it are refused at the start and at a swap; needs the "
+        "extra `signing`; unset: hashes alone are checked.",
+    )
     device: Device = Field(
         "cpu",
         description="`cpu`, `cuda`, `cuda:1`, or several, `cuda:0,cuda:1`, each with an engine that holds the model once more; "

@@ -100,6 +100,7 @@ def build(settings: Settings) -> Service:
             compute=Compute.of(chosen),
             max_batch_tokens=batching.max_batch_tokens,
             max_queue_tokens=batching.max_queue_tokens,
+            public_key=chosen.public_key,
         )
     except (UnknownModel, UnsupportedTask) as error:
         if error.location != ("model",):  # said of a bundle's name; the defaults are told as a request's own model is
@@ -119,6 +120,7 @@ def _swapper(models: Models, metrics: Metrics, settings: Settings) -> Swapper:
             compute=Compute.of(chosen),
             max_batch_tokens=batching.max_batch_tokens,
             max_queue_tokens=batching.max_queue_tokens,
+            public_key=chosen.public_key,
         )
         _warm_up([model])
         return model

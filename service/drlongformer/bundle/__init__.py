@@ -3,6 +3,7 @@
     model_store/drlongformer-mini/active.json     optional, {"version": 2}; without it the highest version is served
     model_store/drlongformer-mini/2/bundle.json   the manifest (`manifest.py`)
                                     bundle.sha256, the manifest's own hash
+                                    bundle.sig, if it is signed (`signing.py`)
                                     tokenizer.json, *.onnx, their weights, README.md
 
 A bundle is written beside its place and renamed into it (`writing.py`). Reading (`store.py`) refuses every file that is
@@ -23,6 +24,8 @@ from drlongformer.bundle.manifest import (
     Target,
     TokenizerSpec,
 )
+from drlongformer.bundle.packing import pack, unpack
+from drlongformer.bundle.signing import SIGNATURE, sign
 from drlongformer.bundle.store import ACTIVE, MANIFEST, SEAL, Bundle, find, load, names, next_version, verify, versions
 from drlongformer.bundle.writing import write
 
@@ -31,6 +34,7 @@ __all__ = [
     "ANSWER",
     "MANIFEST",
     "SEAL",
+    "SIGNATURE",
     "Bundle",
     "Compared",
     "FileEntry",
@@ -47,7 +51,10 @@ __all__ = [
     "load",
     "names",
     "next_version",
+    "pack",
     "rollback",
+    "sign",
+    "unpack",
     "verify",
     "versions",
     "write",

@@ -10,12 +10,12 @@ from drlongformer.bundle.store import ACTIVE, Active, active, find, verify, vers
 from drlongformer.errors import BundleError
 
 
-def activate(store: Path, name: str, version: int) -> int | None:
+def activate(store: Path, name: str, version: int, *, public_key: Path | None = None) -> int | None:
     """Have this version served, once every file of it is verified; returns the version that was before, if that is known.
 
     An `active.json` that is not understood is replaced. Raises UnknownModel and BundleError, and then nothing has changed.
     """
-    verify(find(store, name, version))
+    verify(find(store, name, version), public_key=public_key)
     try:
         now = active(store, name)
         before = now.version if now else versions(store, name)[-1]
@@ -28,12 +28,12 @@ def activate(store: Path, name: str, version: int) -> int | None:
     return before
 
 
-def rollback(store: Path, name: str) -> int:
+def rollback(store: Path, name: str, *, public_key: Path | None = None) -> int:
     """Have the version served that was active before, once it is verified, and return it. Raises as `activate`."""
     now = active(store, name) if versions(store, name) else None
     if now is None or now.previous is None:
         raise BundleError(f"{name} has no version to go back to; `models activate` notes the one before")
-    verify(find(store, name, now.previous))
+    verify(find(store, name, now.previous), public_key=public_key)
     _write(store / name, Active(version=now.previous, previous=now.version))
     return now.previous
 

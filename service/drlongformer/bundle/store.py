@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from drlongformer.bundle.files import digest, regular_files
 from drlongformer.bundle.manifest import GraphSpec, HeadSpec, Manifest, Precision, Strict, Target, reasons
+from drlongformer.bundle.signing import SIGNATURE, require_signature
 from drlongformer.errors import BundleError, UnknownModel, UnsupportedTask
 from drlongformer.types import Task
 
@@ -74,8 +75,8 @@ class Bundle:
         raise BundleError(f"model {self.manifest.name!r} has no {asked}; it has {', '.join(there)}{advice}")
 
 
-def load(folder: Path) -> Bundle:
-    """Read and verify a bundle: every file's presence, kind, size and hash. Raises BundleError."""
+def load(folder: Path, *, public_key: Path | None = None) -> Bundle:
+    """Read and verify a bundle: each file's presence, kind, size and hash, with a key its signature too. Raises BundleError."""
     if folder.is_symlink():
         raise BundleError(f"{folder} is a link")
     content = _read_manifest(folder)
@@ -87,12 +88,14 @@ def load(folder: Path) -> Bundle:
         raise BundleError(f"{folder} holds {manifest.name}/{manifest.version}; a bundle lies in its own name and version")
     _check_files(folder, manifest)
     _check_seal(folder, content)
+    if public_key is not None:
+        require_signature(folder, public_key)
     return Bundle(folder=folder, manifest=manifest, sha256=hashlib.sha256(content).hexdigest())
 
 
-def verify(folder: Path) -> None:
-    """Raise BundleError unless the bundle in `folder` is whole and unaltered."""
-    load(folder)
+def verify(folder: Path, *, public_key: Path | None = None) -> None:
+    """Raise BundleError unless the bundle in `folder` is whole and unaltered, and with a key signed for it."""
+    load(folder, public_key=public_key)
 
 
 def names(store: Path) -> tuple[str, ...]:
@@ -168,7 +171,7 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
     there = {path.relative_to(folder).as_posix(): path for path in regular_files(folder)}
     if missing := manifest.files.keys() - there.keys():
         raise BundleError(f"{folder}: missing {sorted(missing)}")
-    if extra := there.keys() - manifest.files.keys() - {MANIFEST, SEAL}:
+    if extra := there.keys() - manifest.files.keys() - {MANIFEST, SEAL, SIGNATURE}:
         raise BundleError(f"{folder}: not in the manifest {sorted(extra)}")
     for name, entry in manifest.files.items():
         if (size := there[name].stat().st_size) != entry.bytes:

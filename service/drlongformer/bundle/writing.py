@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from drlongformer.bundle.files import digest
 from drlongformer.bundle.manifest import FILE_NAME, FileEntry, Manifest, reasons
+from drlongformer.bundle.signing import SIGNATURE
 from drlongformer.bundle.store import MANIFEST, SEAL, seal
 from drlongformer.errors import BundleError
 
@@ -26,7 +27,7 @@ def write(store: Path, manifest: Manifest, sources: Mapping[str, Path | bytes]) 
     """
     if absent := manifest.named_files - sources.keys():
         raise BundleError(f"the manifest names files that are not there: {sorted(absent)}")
-    if refused := [name for name in sources if name in (MANIFEST, SEAL) or not re.fullmatch(FILE_NAME, name)]:
+    if refused := [name for name in sources if name in (MANIFEST, SEAL, SIGNATURE) or not re.fullmatch(FILE_NAME, name)]:
         raise BundleError(f"a bundle cannot hold files named {refused}")
     folder = store / manifest.name / str(manifest.version)
     if folder.exists():

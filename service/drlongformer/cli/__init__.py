@@ -40,6 +40,9 @@ app.add_typer(training.commands, name="train")
 models.command("activate")(_store.activate)
 models.command("rollback")(_store.rollback)
 models.command("diff")(_store.diff)
+models.command("pack")(_store.pack)
+models.command("unpack")(_store.unpack)
+models.command("sign")(_store.sign)
 app.add_typer(_keys.commands, name="keys")
 app.command("import")(importing.import_)
 app.command("run")(_run.run)
@@ -152,6 +155,7 @@ def _stored(store: Path) -> tuple[str, ...]:
 def verify_models(
     name: Annotated[str | None, typer.Argument(help="One model; all of them by default.")] = None,
     *,
+    public_key: _store.PublicKey = None,
     store: Store = Path("model_store"),
 ) -> None:
     """Check every file of every version against its hash; exit code 1 if one is not whole."""
@@ -163,7 +167,7 @@ def verify_models(
         bundle.find(store, each)
         for version in bundle.versions(store, each):
             try:
-                bundle.verify(store / each / str(version))
+                bundle.verify(store / each / str(version), public_key=public_key or settings.load().models.public_key)
                 typer.echo(f"{each}:{version} is whole")
             except BundleError as error:
                 broken += 1

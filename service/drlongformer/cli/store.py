@@ -1,4 +1,4 @@
-"""`drlongformer models activate|rollback|diff`: which version of a model is served, and what changes with it."""
+"""`drlongformer models activate|rollback|diff|pack|unpack|sign`: what is served, what changes with it, how it is carried."""
 
 from __future__ import annotations
 
@@ -19,13 +19,21 @@ from drlongformer.settings import SettingsError
 
 Name = Annotated[str, typer.Argument(help="The model.")]
 Version = Annotated[int, typer.Argument(min=1, help="One of its versions.")]
+PrivateKey = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Sign with this private key (PEM, elliptic curve); needs the extra `signing`."),
+]
+PublicKey = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Refuse what is not signed for this key; DRLONGFORMER_MODELS__PUBLIC_KEY.")
+]
+PasswordFile = Annotated[Path | None, typer.Option(metavar="FILE", help="File whose first line is the private key's password.")]
 
 
 @told
 def activate(name: Name, version: Version, *, store: Store = Path("model_store")) -> None:
     """Have a version served, once every file of it is verified; running services swap to it within seconds."""
     settings.require_store(store)
-    before = bundle.activate(store, name, version)
+    before = bundle.activate(store, name, version, public_key=settings.load().models.public_key)
     typer.echo(f"{name}:{version} is active" + (f", before it was {before}" if before not in (None, version) else ""))
 
 
@@ -33,7 +41,57 @@ def activate(name: Name, version: Version, *, store: Store = Path("model_store")
 def rollback(name: Name, *, store: Store = Path("model_store")) -> None:
     """Have the version served that was active before the last `activate` or `rollback`."""
     settings.require_store(store)
-    typer.echo(f"{name}:{bundle.rollback(store, name)} is active")
+    typer.echo(f"{name}:{bundle.rollback(store, name, public_key=settings.load().models.public_key)} is active")
+
+
+@told
+def pack(
+    name: Name,
+    version: Version,
+    *,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Archive to write; it must not exist.")],
+    private_key: PrivateKey = None,
+    password_file: PasswordFile = None,
+    store: Store = Path("model_store"),
+) -> None:
+    """Write one version into one file, for a host that nothing is downloaded to; the same bundle gives the same bytes."""
+    settings.require_store(store)
+    size = bundle.pack(store, name, version, out, private_key=private_key, password=_password(password_file))
+    typer.echo(f"{out} holds {name}:{version}, {size:,} bytes" + (", signed" if private_key else ""))
+
+
+@told
+def unpack(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An archive that `pack` wrote.")],
+    *,
+    public_key: PublicKey = None,
+    store: Store = Path("model_store"),
+) -> None:
+    """Put the version of an archive into the store, once every file of it is verified; nothing is activated."""
+    settings.require_store(store)
+    folder = bundle.unpack(file, store, public_key=public_key or settings.load().models.public_key)
+    typer.echo(f"{folder.parent.name}:{folder.name} is in {store}")
+
+
+@told
+def sign(
+    name: Name,
+    version: Version,
+    *,
+    private_key: Annotated[Path, typer.Option(metavar="FILE", help="Private key (PEM, elliptic curve).")],
+    password_file: PasswordFile = None,
+    store: Store = Path("model_store"),
+) -> None:
+    """Sign a version in its place, over a signature that it may have; the key's owner says: these are the files I made."""
+    settings.require_store(store)
+    folder = bundle.find(store, name, version)
+    bundle.verify(folder)
+    typer.echo(f"{bundle.sign(folder, private_key, password=_password(password_file))} is written")
+
+
+def _password(file: Path | None) -> str | None:
+    """The first line of a file; a password on the command line would stand in the list of processes."""
+    return None if file is None else file.read_text(encoding="utf-8").split("\n", maxsplit=1)[0]
 
 
 @told

@@ -125,9 +125,11 @@ class Models:
         compute: Compute | None = None,
         max_batch_tokens: int | None = None,
         max_queue_tokens: int = 1_000_000,
+        public_key: Path | None = None,
     ) -> Models:
         """Load, verify and warm up bundles of a store, `NAME` or `NAME:VERSION`; without names all of them.
 
+        public_key: they must be signed for it.
         Raises UnknownModel, BundleError, DeviceUnavailable, and SettingsError for a budget that cannot work.
         """
         wanted = names or bundles.names(store)
@@ -140,6 +142,7 @@ class Models:
                 compute=compute,
                 max_batch_tokens=max_batch_tokens,
                 max_queue_tokens=max_queue_tokens,
+                public_key=public_key,
             )
             for name in dict.fromkeys(wanted)
         ]
@@ -201,9 +204,10 @@ def load(
     compute: Compute | None = None,
     max_batch_tokens: int | None = None,
     max_queue_tokens: int = 1_000_000,
+    public_key: Path | None = None,
 ) -> ServedModel:
     """Verify, load and warm up the bundle of a folder. Raises BundleError, DeviceUnavailable and SettingsError."""
-    bundle = bundles.load(folder)
+    bundle = bundles.load(folder, public_key=public_key)
     engines = open_engines(bundle, compute or Compute())
     return serve(
         bundle,
