@@ -4,10 +4,11 @@ VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8000
 STORE ?= model_store
+PEERS ?= $(HOME)/.cache/drlongformer-peers
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve test lint format types unit mutation image clean
+.PHONY: help serve test lint format types unit mutation peers image clean
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +37,10 @@ mutation: $(VENV)/.development ## Test the tests of queue, batcher, limits and w
 	rm -rf build/mutation && mkdir -p build/mutation
 	cp -r service build/mutation/src && cp -r tests build/mutation/tests && cp tests/mutation.toml build/mutation/pyproject.toml
 	cd build/mutation && OMP_NUM_THREADS=1 nice -n 19 $(abspath $(BIN))/mutmut run --max-children 1 $(ARGS) && $(abspath $(BIN))/mutmut results
+
+peers: ## Install the servers we are compared with, outside the repository (PEERS=folder)
+	$(PYTHON) -m venv $(PEERS)/infinity
+	$(PEERS)/infinity/bin/python -m pip install --quiet --requirement loadtests/peers/infinity.txt
 
 image: ## Build the CPU image
 	docker build --target cpu --tag drlongformer-service:cpu .

@@ -17,7 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import transformers
 
+from drlongformer.bench import ceiling
 from drlongformer.bundle import load
 from drlongformer.model.longformer import LongformerConfig
 from drlongformer.packing import blocks_of, pack, unpack
@@ -52,26 +53,9 @@ def ids_of(length: int, vocabulary: int) -> IntArray:
     return ids
 
 
-def matrix_peak(seconds: float = 1.0) -> float:
-    """Floating-point operations per second of a large fp32 matrix product on this machine: the ceiling of linear layers."""
-    left, right = torch.randn(2048, 1024), torch.randn(1024, 1024)
-    best, end = 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        left @ right
-        best = max(best, 2 * 2048 * 1024 * 1024 / (time.perf_counter() - start))
-    return best
-
-
 def operations(config: LongformerConfig, tokens: int) -> float:
     """Floating-point operations of one document: linear layers and the attention of the packed layout, last layer whole."""
-    slots = blocks_of(tokens, config.block) * config.block
-    linear = 2 * (4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size)
-    total = 0.0
-    for window in config.attention_window:
-        keys = (2 * blocks_of(window // 2, config.block) + 1) * config.block + 1
-        total += slots * (linear + 2 * 2 * keys * config.hidden_size)
-    return total
+    return ceiling.operations(asdict(config), block=config.block, tokens=tokens)
 
 
 def hf_contender(model: torch.nn.Module, batch: int, *, sort: bool, first_global: bool = False) -> Contender:
@@ -182,14 +166,14 @@ def ours(options: argparse.Namespace) -> dict[str, GraphEngine]:
     return engines
 
 
-def one_document(contenders: Mapping[str, Contender], ids: IntArray, *, rounds: int, ceiling: float) -> dict[str, object]:
+def one_document(contenders: Mapping[str, Contender], ids: IntArray, *, rounds: int, least: float) -> dict[str, object]:
     """Race on one document, print, and tell each contender's seconds, its ratio to the first one and its difference from it."""
     results = race(contenders, [ids], rounds=rounds)
     theirs = results[next(iter(contenders))]
-    told: dict[str, Any] = {"ceiling_s": ceiling}
+    told: dict[str, Any] = {"ceiling_s": least}
     for name, result in results.items():
         ratio, difference = theirs.seconds / result.seconds, largest_difference(theirs.answers, result.answers)
-        print(f"{len(ids):>6} tokens {name:>18} {result.seconds:>9.3f} s {ratio:>6.2f}x {ceiling:>9.3f} s {difference:>9.1e}")
+        print(f"{len(ids):>6} tokens {name:>18} {result.seconds:>9.3f} s {ratio:>6.2f}x {least:>9.3f} s {difference:>9.1e}")
         told[name] = {"seconds": result.seconds, "ratio": ratio, "max_abs_diff": difference}
         told[name] |= {"cosine": least_cosine(theirs.answers, result.answers)}
     return told
@@ -242,16 +226,16 @@ def main() -> None:
     config = LongformerConfig.from_hf(manifest.architecture, block=manifest.block)
     engines = ours(options)
     contenders |= {name: packed_contender(engine, BATCH_TOKENS, first_global=wide) for name, engine in engines.items()}
-    peak = matrix_peak()
+    peak = ceiling.matrix_peak()
     print(
-        f"fp32 matrix peak {peak / 1e9:.0f} GFLOP/s on {options.threads} threads; a 4096-token document needs "
+        f"fp32 matrix peak {peak / 1e9:.0f} GFLOP/s on all cores; a 4096-token document needs "
         f"{operations(config, 4096) / 1e9:.0f} GFLOP, so at least {operations(config, 4096) / peak:.2f} s in fp32\n"
     )
     report: dict[str, object] = {"threads": options.threads, "rounds": options.rounds, "peak_gflops": round(peak / 1e9, 1)}
     print(f"{'one document':>13} {'':>18} {'time':>11} {'ratio':>7} {'ceiling':>11} {'max |diff|':>9}")
     for length in LENGTHS:
-        ids, ceiling = ids_of(length, config.vocab_size), operations(config, length) / peak
-        report[f"tokens_{length}"] = one_document(contenders, ids, rounds=options.rounds, ceiling=ceiling)
+        ids, least = ids_of(length, config.vocab_size), operations(config, length) / peak
+        report[f"tokens_{length}"] = one_document(contenders, ids, rounds=options.rounds, least=least)
     documents = [ids_of(int(length), config.vocab_size) for length in mixed_lengths(options.documents)]
     if documents and not wide:
         report["mixed"] = mixed_documents(contenders, hf, documents, rounds=options.mixed_rounds, block=config.block)
