@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from drlongformer.cli import app
 from drlongformer.offline import sources
 from drlongformer.offline.energy import COUNTERS, Meter
 from drlongformer.offline.estimate import Estimate, Rates, estimate
 from drlongformer.offline.reader import Manner
+from tests.api.logging_state import restored
 from tests.offline.houses import ask, carried_out, house, notes, orders
+from tests.serving import bundles
+
+
+@pytest.fixture(autouse=True)
+def logging_restored() -> Iterator[None]:
+    with restored():
+        yield
+
 
 MADE = Estimate(
     documents=1000,
@@ -77,3 +91,14 @@ def test_packages_are_counted_once_and_over_the_end_of_their_range(tmp_path: Pat
 
 def test_a_machine_without_counters_has_no_watts(tmp_path: Path) -> None:
     assert Meter(tmp_path).watts() is None
+
+
+def test_the_command_takes_price_and_watts(tmp_path: Path) -> None:
+    path = notes(tmp_path / "notes.jsonl", 10)
+    bundles.write(tmp_path / "store")
+    rates = ("--estimate", "--price-per-hour", "0.4", "--watts", "200", "--threads", "1")
+    result = CliRunner().invoke(app, ["run", "embed", "--input", str(path), "--store", str(tmp_path / "store"), *rates])
+    assert result.exit_code == 0, result.output
+    assert "at 0.4 an hour" in result.stdout
+    assert "kWh at the 200 W that were told" in result.stdout
+    assert "of output" in result.stdout

@@ -55,7 +55,7 @@ def run(
         raise RunError("--output names the folder to write")
     house = open_house(ask, computing)
     if writing.estimate or writing.output is None:
-        _estimate(found, manner, ask, house)
+        _estimate(found, manner, ask, house, writing)
         return
     orders = archive.Orders(
         sources=found,
@@ -112,10 +112,11 @@ def open_house(ask: Ask, computing: Computing) -> House:
     )
 
 
-def _estimate(found: tuple[Source, ...], manner: Manner, ask: Ask, house: House) -> None:
+def _estimate(found: tuple[Source, ...], manner: Manner, ask: Ask, house: House, writing: Writing) -> None:
     from drlongformer.offline import estimate  # noqa: PLC0415
 
-    made: Estimate = estimate.estimate(found, manner, ask, house)
+    rates = estimate.Rates(price_per_hour=writing.price_per_hour, watts=writing.watts)
+    made: Estimate = estimate.estimate(found, manner, ask, house, rates)
     typer.echo(made.told())
 
 

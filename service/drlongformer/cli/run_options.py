@@ -150,7 +150,14 @@ class Writing:
     float16: Annotated[bool, typer.Option("--float16", help="embed: numbers of 16 bits in Parquet.")] = False
     no_text: Annotated[bool, typer.Option("--no-text", help="ner: places only, without the words that stand there.")] = False
     first_id: Annotated[int, typer.Option(min=1, help="note-nlp: the first note_nlp_id.")] = 1
-    estimate: Annotated[bool, typer.Option("--estimate", help="Tell how long it would take, and write nothing.")] = False
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Tell what it would take (time, disk, cost, energy), and write nothing.")
+    ] = False
+    price_per_hour: Annotated[float | None, typer.Option(min=0, help="--estimate: of this machine, in any currency.")] = None
+    watts: Annotated[
+        float | None,
+        typer.Option(min=0, help="--estimate: what the machine draws at work; the processors' counters by default."),
+    ] = None
 
     def written(self, task: Task) -> Written:
         """How answers are written. Raises RunError."""
