@@ -16,9 +16,11 @@ from starlette.routing import Route
 
 from drlongformer.api import gate, keys
 from drlongformer.api.app import create_app
+from drlongformer.api.assets import shelf_routes
 from drlongformer.api.compat.errors import FORMS
 from drlongformer.api.compat.surfaces import surface_routes
 from drlongformer.api.keys import Key, KeyFile
+from drlongformer.api.playground import playground_routes
 from drlongformer.api.routes import Service, reading_routes, task_routes
 from drlongformer.serving.engine import FakeEngine
 from drlongformer.settings import Server, Settings
@@ -57,12 +59,14 @@ async def callers(served: Service) -> AsyncIterator[Any]:
 def routes(served: Service) -> list[Route | APIRoute]:
     """Every route that the router knows."""
     routers = [create_app(served).router, task_routes(served), reading_routes(served), surface_routes(served)]
+    routers += [playground_routes(), *map(shelf_routes, gate.SHELVES)]
     return [route for router in routers for route in router.routes if isinstance(route, Route | APIRoute)]
 
 
 def paths(served: Service) -> set[str]:
-    """Every path that the router knows."""
-    return {route.path for route in routes(served)}
+    """Every path that the router knows; those of a shelf one by one."""
+    shelves = {shelf.route: shelf.paths for shelf in gate.SHELVES}
+    return {path for route in routes(served) for path in shelves.get(route.path, {route.path})}
 
 
 def posts(served: Service) -> set[str]:
@@ -98,13 +102,13 @@ async def test_a_route_asks_for_a_key_with_its_scope(path: str, tmp_path: Path) 
                 assert SECRET not in answer.text
 
 
-@pytest.mark.parametrize("path", sorted(gate.OPEN))
+@pytest.mark.parametrize("path", sorted(gate.PROBES | {"/", "/docs", "/openapi.json"}))
 async def test_probes_and_documents_need_no_key(path: str, tmp_path: Path) -> None:
     async with callers(guarded(tmp_path)) as send:
         assert (await send("GET", path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/metrics/", "//metrics", "/%6detrics%00", "/METRICS", "/nothing", "/v1/files"])
+@pytest.mark.parametrize("path", ["/metrics/", "http://service//metrics", "/%6detrics%00", "/METRICS", "/nothing", "/v1/files"])
 async def test_a_path_that_is_not_in_the_table_does_not_exist_for_anyone(path: str, tmp_path: Path) -> None:
     async with callers(guarded(tmp_path)) as send:
         assert (await send("GET", path)).status_code == 401

@@ -47,6 +47,11 @@ class Shelf:
             raise ValueError(f"no media type, or a slash in the name: {untyped}")
 
     @property
+    def route(self) -> str:
+        """The template of their addresses."""
+        return f"{self.prefix}/{{name}}"
+
+    @property
     def paths(self) -> frozenset[str]:
         """Their addresses, for `gate.OPEN`."""
         return frozenset(f"{self.prefix}/{name}" for name in self.names)
@@ -83,7 +88,7 @@ def shelf_routes(shelf: Shelf) -> APIRouter:
     router = APIRouter()
     assets = {name: Asset.read(shelf.folder / name) for name in shelf.names}
 
-    @router.api_route(f"{shelf.prefix}/{{name}}", methods=["GET", "HEAD"], include_in_schema=False)
+    @router.api_route(shelf.route, methods=["GET", "HEAD"], include_in_schema=False)
     async def asset(name: str, request: Request) -> Response:
         """One file. Raises HTTPException for a name that is not on the shelf."""
         if name not in assets:

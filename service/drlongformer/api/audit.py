@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from drlongformer import __version__, logs
-from drlongformer.api.gate import OPEN
+from drlongformer.api.gate import OPEN_ROUTES
 from drlongformer.api.record import Record
 from drlongformer.settings import Audit, SettingsError
 
@@ -78,7 +78,7 @@ class AuditLog:
 
     def write(self, scope: Scope, record: Record, *, route: str, method: str) -> None:
         """Write the line of one answered request; probes and documents have none."""
-        if route in OPEN:
+        if route in OPEN_ROUTES:
             return
         trusted, headers = self._trusts(scope), Headers(scope=scope)
         line = AuditLine(

@@ -22,6 +22,8 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Request
 
 from drlongformer.api.keys import Key, Ring, Scope
+from drlongformer.api.playground import PAGE
+from drlongformer.api.playground import SHELF as PLAYGROUND
 from drlongformer.api.problems import slug
 from drlongformer.api.quota import Quotas, Tally, Usage
 from drlongformer.api.record import Record, record_of
@@ -31,8 +33,15 @@ from drlongformer.serving.requests import Caller
 
 B = TypeVar("B", bound=CommonRequest[Any])
 
-OPEN: Final = frozenset({"/livez", "/readyz", "/health", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"})
-"""Routes for anyone: probes cannot carry a key, and the documents say no more than the published source does."""
+SHELVES: Final = (PLAYGROUND,)
+
+PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
+
+OPEN: Final = PROBES.union({"/docs", "/openapi.json", PAGE}, *(shelf.paths for shelf in SHELVES))
+"""Paths for anyone: probes cannot carry a key, and the documents and pages say no more than the published source does."""
+
+OPEN_ROUTES: Final = OPEN.union(shelf.route for shelf in SHELVES)
+"""The same, and the templates that logs name them by."""
 
 SCOPES: Final[Mapping[str, Scope]] = {
     "/embed": "infer",

@@ -30,7 +30,7 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from drlongformer import __version__
-from drlongformer.api.gate import OPEN
+from drlongformer.api.gate import OPEN_ROUTES
 from drlongformer.api.record import Record, size_class
 
 OWN: Final = "drlongformer"
@@ -67,7 +67,7 @@ class Tracing:
 
     def write(self, scope: Scope, record: Record, *, route: str, method: str) -> None:
         """Make the spans of one answered request; probes and documents have none."""
-        if route in OPEN:
+        if route in OPEN_ROUTES:
             return
         status, now = record.status or 500, time.time_ns()
         start = now - round(record.elapsed_seconds * NANOSECONDS)

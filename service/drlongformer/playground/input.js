@@ -1,0 +1,172 @@
+/* The document: pasted, dropped, opened or invented; and what it costs, told while it is typed.
+
+   Its tokens are estimated at once from the characters, and counted by the service when typing pauses. Counting is bounded: past
+   `MOST_COUNTED` characters the estimate stands, and a count that typing overtakes is cancelled. */
+
+import { by, el } from "./dom.js";
+import { SAMPLES, sample } from "./samples.js";
+import { Places } from "./text.js";
+import { number, say } from "./wording.js";
+
+const PAUSE_MILLISECONDS = 350;
+const LONG_PAUSE_MILLISECONDS = 1200;
+const LONG = 20_000;
+const MOST_COUNTED = 200_000;
+const MOST_MEGABYTES = 8;
+
+export class Input {
+  #area = by("text");
+  #ratio = 3.1; // characters of one token; learnt from every count
+  #counting;
+  #timer;
+  #told; // the figures last shown
+  #listeners = [];
+
+  /** `count(text, signal)` asks the service: `{count, windows}`, or null where it cannot tell; `limits()` are those of the model in
+      use, undefined until they are known; `opened(documents)` is told of several files at once. */
+  constructor({ count, limits, opened }) {
+    Object.assign(this, { count, limits, opened });
+    this.#area.addEventListener("input", () => this.#changed());
+    by("clear").addEventListener("click", () => this.put(""));
+    by("open-files").addEventListener("click", () => by("files").click());
+    by("files").addEventListener("change", ({ target }) => this.#open([...target.files]).then(() => (target.value = "")));
+    by("samples").addEventListener("change", ({ target }) => target.value && this.#choose(target.value));
+    this.#drops();
+    this.speak();
+  }
+
+  get text() {
+    return this.#area.value;
+  }
+
+  /** The place of the cursor, in units. */
+  get cursor() {
+    return this.#area.selectionStart;
+  }
+
+  /** Calls back whenever the text is another. */
+  onchange(listener) {
+    this.#listeners.push(listener);
+  }
+
+  /** Puts a text in place of the one that is there. */
+  put(text) {
+    this.#area.value = text;
+    by("file-told").textContent = "";
+    this.#changed();
+  }
+
+  /** Puts a word in place of a part of the text, in units. */
+  replace(start, end, word) {
+    this.#area.setRangeText(word, start, end, "end");
+    this.#changed();
+  }
+
+  /** Writes everything that depends on the language. */
+  speak() {
+    const chosen = by("samples").value;
+    const option = (name) => el("option", { value: name }, say(`sample-${name}`));
+    by("samples").replaceChildren(el("option", { value: "" }, say("choose")), ...SAMPLES.map(option));
+    by("samples").value = chosen;
+    if (this.#told) this.#tell(this.#told);
+    else this.#estimate();
+  }
+
+  async #choose(name) {
+    this.put(await sample(name));
+    this.name = say(`sample-${name}`);
+    by("samples").value = name;
+  }
+
+  #drops() {
+    const files = (event) => event.dataTransfer?.types.includes("Files");
+    const over = (event) => {
+      if (!files(event)) return;
+      event.preventDefault();
+      this.#area.classList.toggle("dropping", event.type === "dragover");
+    };
+    for (const kind of ["dragover", "dragleave"]) this.#area.addEventListener(kind, over);
+    this.#area.addEventListener("drop", (event) => {
+      over(event);
+      if (files(event)) this.#open([...event.dataTransfer.files]);
+    });
+    const elsewhere = (event) => files(event) && event.preventDefault(); // or the browser would leave the page for the file
+    for (const kind of ["dragover", "drop"]) window.addEventListener(kind, elsewhere);
+  }
+
+  async #open(files) {
+    const read = [];
+    const told = [];
+    for (const file of files) {
+      const found = await this.#read(file);
+      if (found.text !== undefined) read.push({ name: file.name, text: found.text });
+      if (found.told) told.push(found.told);
+    }
+    if (read.length === 1) this.put(read[0].text);
+    if (read.length > 1) this.opened(read);
+    by("file-told").textContent = told.join(" ");
+  }
+
+  async #read(file) {
+    if (!/\.txt$/i.test(file.name)) return { told: say("file_kind", { name: file.name }) };
+    if (file.size > MOST_MEGABYTES * 2 ** 20) return { told: say("file_large", { name: file.name, limit: MOST_MEGABYTES }) };
+    const bytes = await file.arrayBuffer();
+    try {
+      return { text: lined(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) };
+    } catch {
+      return { text: lined(new TextDecoder("windows-1252").decode(bytes)), told: say("file_cp1252", { name: file.name }) };
+    }
+  }
+
+  #changed() {
+    this.name = undefined;
+    by("samples").value = "";
+    this.#counting?.abort();
+    clearTimeout(this.#timer);
+    this.#estimate();
+    const { length } = this.text;
+    if (length && length <= MOST_COUNTED) {
+      this.#timer = setTimeout(() => this.recount(), length > LONG ? LONG_PAUSE_MILLISECONDS : PAUSE_MILLISECONDS);
+    }
+    for (const listener of this.#listeners) listener();
+  }
+
+  #estimate() {
+    const count = Math.ceil(this.text.length / this.#ratio);
+    this.#tell({ count, windows: this.#windows(count), exact: count === 0 });
+  }
+
+  /** Windows of equal length that overlap, as text/windows.py plans them. */
+  #windows(count) {
+    const limits = this.limits();
+    if (!limits || !count) return undefined;
+    const inside = limits.max_tokens - 2;
+    return count <= inside ? 1 : Math.ceil((count - limits.window_overlap) / (inside - limits.window_overlap));
+  }
+
+  /** Asks the service for the exact figures of the text that is there. */
+  async recount() {
+    const text = this.text;
+    if (!text.trim() || text.length > MOST_COUNTED) return;
+    this.#counting = new AbortController();
+    const { signal } = this.#counting;
+    const found = await this.count(text, signal);
+    if (!found || signal.aborted || text !== this.text) return;
+    if (found.count) this.#ratio = text.length / found.count;
+    this.#tell({ ...found, exact: true });
+  }
+
+  #tell({ count, windows, exact }) {
+    this.#told = { count, windows, exact };
+    by("characters").textContent = say("characters", { n: number(new Places(this.text).length) });
+    by("tokens").textContent = say("tokens", { n: number(count), exact });
+    by("tokens").dataset.exact = String(exact);
+    by("windows-of").hidden = windows === undefined;
+    by("windows").textContent = windows === undefined ? "" : say("windows", { n: windows });
+  }
+}
+
+/** A text as a text area holds it: lines end with a line feed alone. */
+function lined(text) {
+  return text.replace(/\r\n?/g, "\n");
+}

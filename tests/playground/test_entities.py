@@ -1,0 +1,123 @@
+"""Entities in the page: drawn where they are, filtered, judged by pointer and keyboard, and exported for training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from drlongformer.training.records.reader import read
+from tests.playground.looking import ASTRAL, NOTE, Opened
+
+MARK = ".entity:not(.off)"
+
+
+@pytest.fixture
+def found(page: Opened) -> list[dict[str, Any]]:
+    """What the service says of the astral text; at least two entities stand behind a character of two units."""
+    answer = httpx.post(f"{page.address}/ner", json={"inputs": ASTRAL}, timeout=30).json()
+    entities: list[dict[str, Any]] = answer["results"][0]["entities"]
+    assert len(entities) > 1
+    assert entities[-1]["start"] > ASTRAL.index("🫁")
+    return entities
+
+
+def marks(page: Opened) -> list[list[str]]:
+    """Text and label of each entity that is shown."""
+    shown: list[list[str]] = page.page.eval_on_selector_all(MARK, "all => all.map(e => [e.textContent, e.dataset.label])")
+    return shown
+
+
+def test_entities_stand_where_the_service_found_them_beside_astral_characters(
+    page: Opened, found: list[dict[str, Any]]
+) -> None:
+    page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
+    assert marks(page) == [[entity["text"], entity["label"]] for entity in found]
+    assert page.page.text_content("#document") == ASTRAL
+    assert page.ask("ner") == [{"inputs": ASTRAL}]
+    page.page.check('input[name="entity-view"][value="table"]')
+    rows = page.page.eval_on_selector_all("#entity-table tbody tr", "all => all.map(r => [...r.cells].map(c => c.textContent))")
+    assert [(row[0], int(row[3]), int(row[4])) for row in rows] == [(e["text"], e["start"], e["end"]) for e in found]
+    page.page.check('input[name="entity-view"][value="json"]')
+    assert json.loads(page.page.text_content("#json") or "")["results"][0]["entities"] == found
+
+
+def test_legend_and_slider_hide_entities(page: Opened, found: list[dict[str, Any]]) -> None:
+    page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
+    label = found[0]["label"]
+    page.page.uncheck(f'.legend input[value="{label}"]')
+    assert marks(page) == [[e["text"], e["label"]] for e in found if e["label"] != label]
+    page.page.check(f'.legend input[value="{label}"]')
+    scores = sorted(entity["score"] for entity in found)
+    least = round((scores[0] + scores[-1]) / 2, 2)
+    page.page.fill("#least", str(least))
+    kept = [[e["text"], e["label"]] for e in found if e["score"] >= least]
+    assert marks(page) == kept
+    assert 0 < len(kept) < len(found)
+    assert (page.page.text_content("#entity-count") or "").startswith(f"{len(kept)} entité")
+
+
+def test_a_bubble_tells_score_and_offsets_to_pointer_and_keyboard(page: Opened, found: list[dict[str, Any]]) -> None:
+    page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
+    page.page.hover(f"{MARK} >> nth=0")
+    assert f"caractères {found[0]['start']} à {found[0]['end']}" in page.page.inner_text("#bubble")
+    assert f"{found[0]['score']:.3f}".replace(".", ",") in page.page.inner_text("#bubble")
+    page.page.focus("#document")
+    page.page.keyboard.press("ArrowRight")
+    page.page.keyboard.press("ArrowRight")
+    assert f"caractères {found[1]['start']} à {found[1]['end']}" in page.page.inner_text("#bubble")
+    page.page.keyboard.press("x")
+    assert page.page.get_attribute(f"{MARK} >> nth=1", "class", timeout=1000).split()[-1] == "wrong"  # type: ignore[union-attr]
+    page.page.keyboard.press("Escape")
+    assert page.page.is_hidden("#bubble")
+
+
+def test_annotations_are_exported_once_all_are_judged_and_training_reads_them(
+    page: Opened, found: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
+    page.page.hover(f"{MARK} >> nth=0")
+    page.page.click('#bubble button[data-correct="false"]')
+    page.page.click("#export")
+    assert page.page.inner_text("#export-told").startswith(f"{len(found) - 1} entité")
+    page.page.click("#rest-correct")
+    first = page.saved(lambda: page.page.click("#export"))
+    page.run("ner", NOTE, shows='#document[data-drawn="whole"]')
+    page.until("text => document.querySelector('#document').textContent === text", NOTE)
+    page.page.click("#rest-wrong")
+    both = page.saved(lambda: page.page.click("#export"))
+    assert both.splitlines()[0] == first.splitlines()[0]
+    file = tmp_path / "annotations.jsonl"
+    file.write_bytes(both.encode())
+    records = read(file, task="ner")
+    assert [(record.id, record.text) for record in records] == [("document-1", ASTRAL), ("document-2", NOTE)]
+    assert [(span.start, span.end, span.label) for span in records[0].spans] == [
+        (entity["start"], entity["end"], entity["label"]) for entity in found[1:]
+    ]
+    assert records[1].spans == ()
+
+
+def test_a_hundred_thousand_characters_are_drawn_in_runs_and_stay_whole(page: Opened) -> None:
+    text = ("Toux sèche et fièvre 🤒 depuis trois jours, sans dyspnée.\n" * 2000)[:100_000]
+    entities: list[dict[str, Any]] = [
+        {"label": f"L{place % 14}", "start": at, "end": at + 6, "text": text[at : at + 6], "score": place % 100 / 100}
+        for place, at in enumerate(range(0, len(text) - 6, 25))
+    ]
+    page.page.evaluate(
+        """async ([text, entities]) => {
+          const { Entities } = await import('/playground/entities.js');
+          const { Kept } = await import('/playground/annotations.js');
+          const view = new Entities({ text, entities, answer: {}, kept: new Kept() });
+          document.getElementById('answer').replaceChildren(view.element());
+        }""",
+        [text, entities],
+    )
+    page.page.wait_for_selector('#document[data-drawn="whole"]')
+    assert page.page.text_content("#document") == text
+    assert page.page.eval_on_selector_all("#document > div", "all => all.length") > 40
+    assert page.page.eval_on_selector("#document > div", "e => getComputedStyle(e).contentVisibility") == "auto"
+    page.page.fill("#least", "0.5")
+    assert len(marks(page)) == sum(entity["score"] >= 0.5 for entity in entities)

@@ -1,0 +1,160 @@
+"""Every task of the page on the embedded model: what is sent, what is shown, what it cost, how it ends early."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+
+from drlongformer.text.windows import plan
+from tests.playground.looking import ASTRAL, NOTE, Opened
+
+REPORT = "MOTIF\nToux 🫁 sèche.\n\nANTÉCÉDENTS\nDiabète de type 2.\n\nCONCLUSION\nBronchite.\n"
+
+
+def samples(page: Opened, status: str) -> float:
+    """How many requests ended with a status, as the service counts."""
+    told = httpx.get(f"{page.address}/metrics").text
+    return sum(float(value) for value in re.findall(rf'http_requests_total{{.*status="{status}"}} (\S+)', told))
+
+
+def test_what_is_typed_is_counted_as_the_service_counts_it(page: Opened) -> None:
+    page.type(NOTE)
+    page.page.wait_for_selector('#tokens[data-exact="true"]')
+    count = httpx.post(f"{page.address}/tokenize", json={"inputs": NOTE}).json()["results"][0]["count"]
+    assert page.page.inner_text("#counts") == f"{len(NOTE)} caractères · {count} tokens · 1 fenêtre"
+    page.type(ASTRAL)
+    assert page.page.inner_text("#characters") == f"{len(ASTRAL)} caractères"
+    assert page.page.inner_text("#tokens").startswith("environ ")
+    page.type("")
+    assert page.page.inner_text("#tokens") == "0 tokens"
+
+
+def test_an_invented_stay_is_longer_than_one_window(page: Opened) -> None:
+    page.page.select_option("#samples", "sejour")
+    page.page.wait_for_selector('#tokens[data-exact="true"]')
+    page.until("() => document.querySelector('#text').value.length > 10000")
+    page.page.wait_for_selector('#tokens[data-exact="true"]')
+    tokens = int(re.sub(r"\D", "", page.page.inner_text("#tokens")))
+    assert tokens > 4096
+    windows = len(plan(tokens, capacity=4094, overlap=512))
+    assert page.page.inner_text("#windows") == f"{windows} fenêtres"
+    page.page.click("#clear")
+    assert page.page.input_value("#text") == ""
+
+
+def test_all_tasks_are_one_request(page: Opened) -> None:
+    page.run("all", REPORT, shows='#answer[data-task="all"] #likeness')
+    assert [page.page.is_visible(id_) for id_ in ("#entities", "#classes", "#likeness")] == [True] * 3
+    (asked,) = page.ask("analyze")
+    assert asked["tasks"] == ["ner", "classify", "embed"]
+    assert page.ask("ner") == page.ask("classify") == page.ask("embed") == []
+
+
+def test_classes_are_bars_and_what_it_cost_is_told(page: Opened) -> None:
+    page.run("classify", NOTE, shows="#classes")
+    labels = httpx.post(f"{page.address}/classify", json={"inputs": NOTE}).json()["results"][0]["labels"]
+    shown = page.page.eval_on_selector_all("#classes li", "all => all.map(e => e.children[0].textContent)")
+    assert shown == [each["label"] for each in labels]
+    width = page.page.eval_on_selector("#classes .bar > span", "e => parseFloat(e.style.width) / 100")
+    assert abs(width - labels[0]["score"]) < 0.01
+    stages = page.page.eval_on_selector_all("#trace .bars li", "all => all.map(e => e.children[0].textContent)")
+    assert stages == ["découpage en tokens", "attente", "calcul", "total"]
+    assert page.address in page.page.inner_text("#snippet")
+    page.page.click('button[data-language="python"]')
+    assert page.page.inner_text("#snippet").startswith("import json")
+
+
+def test_a_clicked_word_is_masked_and_a_clicked_candidate_stands_in_its_place(page: Opened) -> None:
+    page.type(NOTE)
+    page.choose("fill-mask")
+    page.page.click("#words .word >> text=fièvre")
+    page.answered("#candidates")
+    masked = NOTE.replace("fièvre", "<mask>")
+    assert page.page.input_value("#text") == masked
+    assert page.ask("fill-mask")[-1]["inputs"] == masked
+    buttons = page.page.eval_on_selector_all("#candidates button", "all => all.map(e => e.textContent)")
+    assert buttons[0] == "fièvre"
+    assert len(buttons) == 9
+    page.page.click("#candidates button >> nth=2")
+    assert page.page.input_value("#text") == NOTE.replace("fièvre", buttons[2])
+    page.page.evaluate("document.getElementById('text').setSelectionRange(10, 10)")
+    page.page.click("#mask-word")
+    page.answered("#candidates")
+    assert page.ask("fill-mask")[-1]["inputs"] == NOTE.replace("fièvre", buttons[2]).replace("toux", "<mask>")
+
+
+def test_sections_of_one_document_are_compared_by_late_chunks(page: Opened) -> None:
+    page.choose("embed")
+    page.page.select_option("#unit", "sections")
+    page.run("embed", REPORT, shows="#likeness .map svg")
+    (asked,) = page.ask("embed")
+    assert [REPORT[start:end].partition("\n")[0] for start, end in asked["chunks"]] == ["MOTIF", "ANTÉCÉDENTS", "CONCLUSION"]
+    assert page.page.eval_on_selector_all("#likeness .cell", "all => all.length") == 9
+    page.page.hover("#likeness .cell >> nth=1")
+    assert "MOTIF · ANTÉCÉDENTS" in page.page.inner_text("#map-told")
+    assert page.page.eval_on_selector_all("#closest tbody tr", "all => all.length") == 3
+
+
+def test_several_files_are_compared_as_documents(page: Opened, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + NOTE.encode())
+    (tmp_path / "b.txt").write_bytes("Fièvre élevée, œdème.\r\nRepos.".encode("cp1252"))
+    (tmp_path / "c.doc").write_bytes(b"no text")
+    page.page.set_input_files("#files", [str(tmp_path / name) for name in ("a.txt", "b.txt", "c.doc")])
+    page.page.wait_for_selector(".chips li >> nth=1")
+    told = page.page.inner_text("#file-told")
+    assert "b.txt n’est pas en UTF-8" in told
+    assert "c.doc n’est pas un fichier .txt" in told
+    page.page.click("#run")
+    page.answered("#likeness .map svg")
+    assert page.ask("embed")[-1]["inputs"] == [NOTE, "Fièvre élevée, œdème.\nRepos."]
+    page.page.click('.chips button[aria-label="Retirer b.txt"]')
+    page.page.click('.chips button[aria-label="Retirer a.txt"]')
+    page.type(NOTE)
+    page.page.click("#collect")
+    page.page.click("#run")
+    assert page.page.inner_text("#announced") == "Il faut au moins deux éléments à comparer."
+    page.page.select_option("#unit", "sections")
+
+
+def test_a_dropped_file_is_read(page: Opened) -> None:
+    drop = """(text) => {
+      const carried = new DataTransfer();
+      carried.items.add(new File([text], 'note.txt', { type: 'text/plain' }));
+      const area = document.getElementById('text');
+      for (const kind of ['dragover', 'drop']) {
+        area.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+      }
+    }"""
+    page.page.evaluate(drop, ASTRAL)
+    page.until("text => document.getElementById('text').value === text", ASTRAL)
+
+
+def test_a_refusal_is_a_sentence_in_the_page_s_language_with_the_figures_beside_it(page: Opened) -> None:
+    page.type("   ")
+    page.choose("ner")
+    page.page.click("#run")
+    page.page.wait_for_selector("#problem:not([hidden])")
+    assert "le texte est vide" in page.page.inner_text("#problem")
+    page.page.click("#speak-en")
+    assert "the text is empty" in page.page.inner_text("#problem")
+    assert page.page.get_attribute("html", "lang") == "en"
+    page.page.click("#speak-fr")
+    assert page.page.title() == "DrLongformer, la page d’essai"
+
+
+def test_cancelling_stops_the_work_of_the_service(page: Opened) -> None:
+    before = samples(page, "499")
+    page.type(NOTE * 2000)
+    page.choose("ner")
+    page.page.click("#run")
+    assert page.page.is_visible("#progress")
+    page.page.click("#cancel")
+    page.page.wait_for_selector("#run:not([disabled])")
+    assert "annulée" in page.page.inner_text("#announced")
+    for _ in range(100):
+        if samples(page, "499") > before:
+            break
+        page.page.wait_for_timeout(100)
+    assert samples(page, "499") == before + 1
