@@ -12,6 +12,7 @@ import typer
 from rich import progress
 
 from drlongformer.cli.base import err, needs_training_packages, told
+from drlongformer.cli.normalising import NormaliseOption, rules_asked
 from drlongformer.cli.options import DataOfRecipe, Output
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
@@ -85,11 +86,15 @@ def train_corpus(  # noqa: PLR0913 - one parameter a flag
     ] = "near",
     similarity: Annotated[float, typer.Option(help="From which share of common five-word runs on a document is a copy.")] = 0.8,
     held_out: Annotated[float, typer.Option(help="Share of documents held out, by a hash of their text; 0: none.")] = 0.01,
+    normalise: NormaliseOption = None,
 ) -> None:
     """Clean texts, leave out copies, hold documents out, write token shards; the same command goes on after an interruption."""
     needs_training_packages()
+    rules = rules_asked(normalise) or ()
     if recipe is not None:
         folder = _data_of(sources, data)
+        if rules:
+            raise TrainingError("a recipe says itself how its texts are read: leave out --normalise")
         from drlongformer.training import commands as stages  # noqa: PLC0415
 
         typer.echo(f"written: {stages.corpus(recipe, data=folder, tokenizer_json=tokenizer, output=output)}")
@@ -105,6 +110,7 @@ def train_corpus(  # noqa: PLR0913 - one parameter a flag
         duplicates=duplicates,
         similarity=similarity,
         held_out=held_out,
+        normalisation=rules,
     )
     with _bars({"survey": "reading", "tokens": "writing tokens"}) as advance:
         report = prepare(plan, lambda its: advance(its.stage, its.done, its.total))

@@ -1,4 +1,4 @@
-"""The option that says what is put right in texts before a model reads them, which importing and fine-tuning have."""
+"""The option that says what is put right in texts before a model reads them, which importing, corpora and fine-tuning have."""
 
 from __future__ import annotations
 

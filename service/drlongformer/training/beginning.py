@@ -24,6 +24,7 @@ from drlongformer.training.head_specs import class_head, language_head
 from drlongformer.training.initial import initialise
 from drlongformer.training.recipes import PretrainingRecipe
 from drlongformer.training.tokenizer import digest, opened, spec_of
+from drlongformer.types import Rule
 
 TOKENIZER, CONFIG = "tokenizer.json", "config.json"
 BLOCK = 128
@@ -32,21 +33,25 @@ BLOCK = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """What is trained: the model, its heads, the tokenizer it reads with, and where that lies."""
+    """What is trained: the model, its heads, the tokenizer it reads with, and where that lies.
+
+    normalisation: what was put right in the texts that it learns from, and will be in those it reads.
+    """
 
     model: LongformerWithHeads
     heads: tuple[HeadSpec, ...]
     tokenizer_json: bytes
     source: Path | None = None
+    normalisation: tuple[Rule, ...] = ()
 
     def checked(self) -> TokenizerSpec:
-        """Special ids; raises TrainingError where tokenizer and model do not fit together."""
+        """How texts are read; raises TrainingError where tokenizer and model do not fit together."""
         spec, config = spec_of(self.tokenizer), self.model.longformer.config
         if max(self.tokenizer.get_vocab_size() - 1, spec.mask_id) >= config.vocab_size:
             raise TrainingError(f"{self.tokenizer.get_vocab_size()} tokens, but {config.vocab_size} rows of embeddings")
         if spec.pad_id != config.pad_token_id:
             raise TrainingError(f"the tokenizer's pad id is {spec.pad_id}, the model's {config.pad_token_id}")
-        return spec
+        return spec.model_copy(update={"normalisation": self.normalisation})
 
     @property
     def tokenizer(self) -> tokenizers.Tokenizer:

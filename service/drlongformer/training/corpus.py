@@ -35,7 +35,7 @@ from drlongformer.training.shards import (
     Writer,
 )
 from drlongformer.training.tokenizer import as_served, digest
-from drlongformer.types import Encoded, IntArray
+from drlongformer.types import Encoded, IntArray, Rule
 
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1_000_000
@@ -107,7 +107,8 @@ def only(labels: Sequence[str]) -> str:
 class Corpus:
     """Documents as content tokens, memory-mapped; `labels` `[D]` holds class numbers or NO_LABEL.
 
-    tokenizer: the digest of the tokenizer that made it (`tokenizer.digest`). digest: tells corpora of other content apart.
+    tokenizer: the digest of the tokenizer that made it (`tokenizer.digest`). normalisation: what was put right in texts before.
+    digest: tells corpora of other content apart.
     """
 
     def __init__(self, folder: Path, *, verify: bool = True) -> None:
@@ -126,6 +127,7 @@ class Corpus:
             entry.check(folder, content=verify)
         self.label_names: tuple[str, ...] = tuple(described["labels"])
         self.tokenizer: str = described["tokenizer"]
+        self.normalisation: tuple[Rule, ...] = tuple(described.get("normalisation", ()))
         self.digest = hashlib.sha256("".join(entry.sha256 for entry in entries).encode()).hexdigest()
         self._shard, self._start, self.lengths, self.labels = np.load(folder / entries[0].file).T.astype(np.int64)
         self._shards: list[NDArray[np.uint32]] = [
@@ -162,18 +164,22 @@ def write(
     tokenizer: tokenizers.Tokenizer,
     *,
     labels: Sequence[str] = (),
+    normalisation: tuple[Rule, ...] = (),
     shard_tokens: int = SHARD_TOKENS,
 ) -> Corpus:
-    """Tokenise documents into shards and read the result back; texts without a single token are left out."""
+    """Tokenise documents into shards and read the result back; texts without a single token are left out.
+
+    normalisation: what is put right in texts before they are tokenised.
+    """
     number = {label: index for index, label in enumerate(labels)}
-    served = as_served(tokenizer)
+    served = as_served(tokenizer, normalisation=normalisation)
     with Writer(folder, shard_tokens=shard_tokens) as writer:
         for batch in batches(documents):
             for document, encoded in zip(batch, served.encode_batch([one.text for one in batch]), strict=True):
                 if len(encoded):
                     label = NO_LABEL if document.label is None else number[document.label]
                     writer.append(encoded.ids, word_starts(encoded), label=label)
-        writer.finish(labels=labels, tokenizer=digest(tokenizer))
+        writer.finish(labels=labels, tokenizer=digest(tokenizer), normalisation=normalisation)
     return Corpus(folder)
 
 

@@ -29,7 +29,7 @@ from drlongformer.training.passes import LEFT_OUT, Pass, Stage, Stand, survey, s
 from drlongformer.training.reading_text import Encoding, Inputs
 from drlongformer.training.shards import DESCRIPTION, PARTIAL_INDEX, SHARD_TOKENS, Writer
 from drlongformer.training.tokenizer import as_served, digest, opened
-from drlongformer.types import IntArray
+from drlongformer.types import IntArray, Rule
 
 Duplicates = Literal["near", "exact", "keep"]
 TRAIN, HELD_OUT = "train", "held_out"
@@ -46,7 +46,8 @@ class Plan:
     """What a corpus is made of and how.
 
     duplicates: `near` leaves out documents of at least `similarity`, `exact` those of equal text, `keep` none. held_out: share
-    of the documents, chosen by a hash of the text; 0 writes no such part. commit_bytes: input between two commits, what an
+    of the documents, chosen by a hash of the text; 0 writes no such part. normalisation: what is put right in cleaned texts
+    before they become tokens, as the service will. commit_bytes: input between two commits, what an
     interruption can cost.
     """
 
@@ -58,6 +59,7 @@ class Plan:
     duplicates: Duplicates = "near"
     similarity: float = 0.8
     held_out: float = 0.01
+    normalisation: tuple[Rule, ...] = ()
     shard_tokens: int = SHARD_TOKENS
     commit_bytes: int = COMMIT_BYTES
 
@@ -115,7 +117,8 @@ def prepare(plan: Plan, listener: Listener = lambda _: None) -> dict[str, Any]:
         its = state.begun("tokens", inputs, listener)
         folders = [plan.output / part for part in plan.parts]
         if not any((folder / DESCRIPTION).is_file() for folder in folders):
-            tokenise(its, folders, goes_to, rows["digest"], as_served(tokenizer), shard_tokens=plan.shard_tokens)
+            served = as_served(tokenizer, normalisation=plan.normalisation)
+            tokenise(its, folders, goes_to, rows["digest"], served, shard_tokens=plan.shard_tokens)
         content = _finished(plan, its.stand, described, copies=int((stays != np.arange(len(stays))).sum()))
         disk.replace_json(plan.output / REPORT, content)
     _cleared(plan.output)
@@ -181,7 +184,7 @@ def _finished(plan: Plan, stand: Stand, described: dict[str, Any], *, copies: in
         folder, written = plan.output / part, stand.written[part]
         if not (folder / DESCRIPTION).is_file():
             with Writer(folder, shard_tokens=plan.shard_tokens, written=written) as writer:
-                writer.finish(labels=(), tokenizer=described["tokenizer"])
+                writer.finish(labels=(), tokenizer=described["tokenizer"], normalisation=plan.normalisation)
         (folder / PARTIAL_INDEX).unlink(missing_ok=True)  # left where an earlier run ended between two steps of `finish`
         content[part] = {"documents": written.documents, "tokens": written.tokens}
     return content
@@ -191,7 +194,8 @@ def _described(plan: Plan, inputs: Inputs, tokenizer: str) -> dict[str, Any]:
     """What must be the same for a run to go on: settings, tokenizer, names and sizes of the files."""
     settings = ("field", "encoding", "duplicates", "similarity", "held_out", "shard_tokens")
     files = {"files": len(inputs.files), "bytes": inputs.size, "names and sizes": inputs.digest}
-    return {name: getattr(plan, name) for name in settings} | {"tokenizer": tokenizer, "input": files}
+    made = {"normalisation": list(plan.normalisation), "tokenizer": tokenizer, "input": files}
+    return {name: getattr(plan, name) for name in settings} | made
 
 
 def _same(output: Path, found: dict[str, Any], described: dict[str, Any]) -> None:

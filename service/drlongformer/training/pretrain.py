@@ -89,6 +89,7 @@ def run(
         learner = resumed(output, tokenizer_json=texts.tokenizer_json)
     else:
         learner = begun(recipe, tokenizer_json=texts.tokenizer_json, base=base, labels=corpus.label_names)
+    learner = replace(learner, normalisation=corpus.normalisation)
     trainer = _trainer(recipe, learner, masked_batches(recipe, learner, corpus, seed=recipe.seed), output, group=group)
     if texts.held_out is not None:
         trainer.held_out = _held_out(recipe, learner, Corpus(texts.held_out, verify=group.leads), group)
@@ -123,6 +124,9 @@ def masked_batches(recipe: PretrainingRecipe, learner: Learner, corpus: Corpus, 
     if corpus.tokenizer != digest(learner.tokenizer):
         reads = "" if learner.source is None else f", {learner.source}"
         raise TrainingError(f"{corpus.folder} was made with another tokenizer than the model reads with{reads}")
+    if corpus.normalisation != learner.normalisation:
+        before, here = (", ".join(rules) or "no rule" for rules in (learner.normalisation, corpus.normalisation))
+        raise TrainingError(f"{corpus.folder} was normalised by {here}, what is trained on by {before}")
     _check_windows(recipe, config)
     return MaskedBatches(
         corpus=corpus,
@@ -156,7 +160,7 @@ def _trainer(recipe: PretrainingRecipe, learner: Learner, batches: MaskedBatches
         recipe=optimisation,
         seed=recipe.seed,
         folder=output,
-        save=lambda folder: trained.save(folder, model, learner.heads, learner.tokenizer_json),
+        save=lambda folder: trained.save(folder, model, learner.heads, learner.tokenizer_json, spec=learner.checked()),
         micro_batches=recipe.batches.micro_batches,
         group=group,
         identity=_identity(recipe, batches),
@@ -191,6 +195,7 @@ def outlook(recipe: PretrainingRecipe, texts: Texts) -> dict[str, str]:
     return {
         "strategy": recipe.strategy,
         "documents, tokens": f"{len(corpus):,}, {corpus.tokens:,}",
+        "normalised by": ", ".join(corpus.normalisation) or "no rule",
         "windows of an epoch": f"{len(epoch.windows):,} of at most {' or '.join(map(str, batches.window_tokens))} tokens",
         "slots left empty": f"{1 - filled:.1%}",
         "slots of a step": f"{batches.batch_tokens:,} in {batches.micro_batches} micro-batches of {batches.micro_slots:,}",
@@ -205,7 +210,12 @@ def _described(recipe: PretrainingRecipe, corpus: Corpus, base: Path | None) -> 
     return {
         "base": None if base is None else base.name,
         "pretraining": asdict(recipe),
-        "corpus": {"documents": len(corpus), "tokens": corpus.tokens, "tokenizer": corpus.tokenizer},
+        "corpus": {
+            "documents": len(corpus),
+            "tokens": corpus.tokens,
+            "tokenizer": corpus.tokenizer,
+            "normalisation": list(corpus.normalisation),
+        },
     }
 
 
@@ -214,5 +224,5 @@ def _finish(recipe: PretrainingRecipe, learner: Learner, folder: Path, *, proven
     if recipe.copy_local_to_global:
         copy_local_to_global(learner.model)
     with disk.whole(folder) as beside:
-        trained.save(beside, learner.model, learner.heads, learner.tokenizer_json)
+        trained.save(beside, learner.model, learner.heads, learner.tokenizer_json, spec=learner.checked())
         disk.replace_json(beside / PROVENANCE, provenance | {"stages": {"pretrain": summary(folder.parent / LOG)}})

@@ -20,7 +20,7 @@ import numpy as np
 from drlongformer.errors import TrainingError
 from drlongformer.text.words import BoolArray
 from drlongformer.training import disk
-from drlongformer.types import IntArray
+from drlongformer.types import IntArray, Rule
 
 VERSION = 2
 TOKEN_TYPE = np.dtype("<u4")
@@ -119,8 +119,11 @@ class Writer:
         self._rows.sync()
         return Written(shards=tuple(self._shards), filled=self._filled, documents=self._documents, tokens=self._tokens)
 
-    def finish(self, *, labels: Sequence[str], tokenizer: str) -> None:
-        """Close the corpus: `labels` by number, `tokenizer` its digest. Raises TrainingError where there is no document."""
+    def finish(self, *, labels: Sequence[str], tokenizer: str, normalisation: Sequence[Rule] = ()) -> None:
+        """Close the corpus: `labels` by number, `tokenizer` its digest, and what was put right in texts before it read them.
+
+        Raises TrainingError where there is no document.
+        """
         if not self._documents:
             raise TrainingError("a corpus needs at least one document with a token")
         self._seal()
@@ -135,6 +138,7 @@ class Writer:
             "tokens": self._tokens,
             "labels": list(labels),
             "tokenizer": tokenizer,
+            "normalisation": list(normalisation),
             "index": asdict(FileEntry.of(self._folder / INDEX)),
             "shards": [asdict(shard) for shard in self._shards],
         }

@@ -23,6 +23,7 @@ from drlongformer.bundle import TokenizerSpec
 from drlongformer.errors import TrainingError
 from drlongformer.text.tokenizer import Tokenizer as ServedTokenizer
 from drlongformer.training.rare_words import frequent
+from drlongformer.types import Rule
 
 if TYPE_CHECKING:  # recipes know architectures, and with them torch, which a corpus does not need
     from drlongformer.training.recipes import TokenizerRecipe
@@ -117,10 +118,13 @@ def first_ordinary(spec: TokenizerSpec) -> int:
     return max(spec.bos_id, spec.eos_id, spec.pad_id, len(SPECIALS["roberta"]) - 1) + 1
 
 
-def as_served(tokenizer: tokenizers.Tokenizer) -> ServedTokenizer:
-    """The same tokenizer as the service reads with it: special strings are ordinary text, words are counted."""
+def as_served(tokenizer: tokenizers.Tokenizer, *, normalisation: tuple[Rule, ...] = ()) -> ServedTokenizer:
+    """The same tokenizer as the service reads with it: special strings are ordinary text, words are counted.
+
+    normalisation: what is put right in texts before they are read.
+    """
     content: dict[str, Any] = json.loads(tokenizer.to_str())
-    return ServedTokenizer(content, spec=spec_of(tokenizer))
+    return ServedTokenizer(content, spec=spec_of(tokenizer).model_copy(update={"normalisation": normalisation}))
 
 
 def digest(tokenizer: tokenizers.Tokenizer) -> str:
