@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, event, given, reject
 from hypothesis import strategies as st
 
 from drlongformer.errors import DeadlineExceeded, DocumentTooLong, Overloaded
-from drlongformer.serving.admission import SHORTEST_RETRY_SECONDS, Wish, require_room, seconds_until_done
-from drlongformer.serving.queue import TicketQueue
+from drlongformer.serving.admission import SHORTEST_RETRY_SECONDS, Wish, require_room, require_space, seconds_until_done
+from drlongformer.serving.queue import Terms, TicketQueue
 from drlongformer.serving.speed import Speed
 from tests.serving.factories import BLOCK, tickets
 
@@ -175,17 +177,30 @@ class Backlogged:
             self.begin()
         self.now = until
 
+    @property
+    def busy_seconds(self) -> list[float]:
+        return [max(0.0, self.ends - self.now)]
+
+    def wish(self, slots: int, patience: float | None) -> Wish:
+        return Wish(slots=slots, limit=self.queue.limit(slots, Terms(caller="own")), patience_seconds=patience)
+
+    def told_early(self, least: int, most: int, patience: float | None) -> float | None:
+        """When to come back, if it is refused before its size is known."""
+        wish, returning = self.wish(least, patience), self.wish(most, patience)
+        try:
+            require_space(self.queue, wish, returning=returning, busy_seconds=self.busy_seconds, speed=self.speed)
+        except Overloaded as refused:
+            return refused.retry_after_seconds
+        return None
+
     def told(self, lengths: list[int], patience: float | None) -> float | None:
         """When to come back, if it is refused; hopeless requests are not for this test."""
         mine = tickets(1000, *lengths, caller="own", arrival=self.now, seconds_per_slot=self.speed.seconds_per_slot)
-        wish = Wish(
-            slots=sum(ticket.slots for ticket in mine),
-            limit=self.queue.limit(sum(ticket.slots for ticket in mine), mine[0].terms),
-            slots_before=self.queue.slots_before(mine[-1]),
-            patience_seconds=patience,
+        wish = replace(
+            self.wish(sum(ticket.slots for ticket in mine), patience), slots_before=self.queue.slots_before(mine[-1])
         )
         try:
-            require_room(self.queue, wish, busy_seconds=[max(0.0, self.ends - self.now)], speed=self.speed)
+            require_room(self.queue, wish, busy_seconds=self.busy_seconds, speed=self.speed)
         except Overloaded as refused:
             return refused.retry_after_seconds
         except (DeadlineExceeded, DocumentTooLong):
@@ -193,10 +208,11 @@ class Backlogged:
         return None
 
 
+WAITING = st.lists(st.tuples(st.integers(1, BATCH), st.sampled_from(["own", "other"]), st.booleans()), min_size=4, max_size=16)
+
+
 @given(
-    lengths=st.lists(
-        st.tuples(st.integers(1, BATCH), st.sampled_from(["own", "other"]), st.booleans()), min_size=4, max_size=16
-    ),
+    lengths=WAITING,
     asked=st.lists(st.integers(1, BATCH), min_size=1, max_size=4),
     seconds_per_slot=st.sampled_from([0.03125, 0.5, 4.0]),
     elapsed=st.floats(0, 1),
@@ -213,3 +229,32 @@ def test_after_the_time_it_was_told_the_same_request_is_admitted(
     busy.wait((told or 0.0) * (1 + 1e-9))
     event("for its deadline" if patience else "for want of room")
     assert busy.told(asked, seconds) is None
+
+
+@given(
+    lengths=WAITING,
+    asked=st.lists(st.integers(1, BATCH), min_size=1, max_size=4),
+    share=st.floats(0, 1),
+    over=st.integers(0, FULL),
+    patience=st.none() | st.floats(1, 16),
+)
+def test_a_refusal_before_the_size_is_known_keeps_out_nothing_that_fits_and_tells_a_time_that_is_true(
+    lengths: list[tuple[int, str, bool]], asked: list[int], share: float, over: int, patience: float | None
+) -> None:
+    busy = Backlogged(lengths, seconds_per_slot=0.5)
+    slots = sum(-(-length // BLOCK) * BLOCK for length in asked)
+    seconds = None if patience is None else patience * BATCH * 0.5
+    fits = busy.told(asked, seconds) is None
+    early = busy.told_early(max(1, round(share * slots)), slots + over, seconds)
+    event(f"fits: {fits}, refused early: {early is not None}")
+    assert not (fits and early is not None)
+    if early is not None:
+        busy.wait(early * (1 + 1e-9))
+        assert busy.told(asked, seconds) is None
+
+
+def test_the_message_of_an_early_refusal_says_that_the_size_is_not_known_yet() -> None:
+    least, most = Wish(slots=BLOCK), Wish(slots=100 * BLOCK)
+    with pytest.raises(Overloaded, match=r"^16 token slots wait, at least 4 more do not fit in 16$") as refused:
+        require_space(holding(4, of=4), least, returning=most, busy_seconds=[0.0], speed=measured())
+    assert refused.value.retry_after_seconds == 4 * BLOCK * SECONDS_PER_SLOT  # an empty queue takes whatever can be taken

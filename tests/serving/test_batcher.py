@@ -25,6 +25,8 @@ from drlongformer.serving.budget import Budget
 from drlongformer.serving.engine import FakeEngine, Stop
 from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.queue import Terms
+from drlongformer.serving.requests import Priority
 from drlongformer.serving.runner import HANG_FACTOR, Station
 from drlongformer.types import HIDDEN, WindowInput, WindowOutput
 from tests.serving.factories import BLOCK, batcher, count, started, stations, window
@@ -360,12 +362,14 @@ async def test_asking_for_room_tells_what_submitting_would() -> None:
         await until(lambda: engine.batches)
         waiting = asyncio.create_task(work.submit([window(1)]))
         await asyncio.sleep(0)
-        assert work.slots_of([window(length=1), window(length=BLOCK + 1)]) == 3 * BLOCK
-        work.require_room(2 * BLOCK)
+        assert work.slots_of([1, BLOCK + 1]) == 3 * BLOCK
+        work.require_space(2 * BLOCK, Terms())
+        assert work.has_space(2 * BLOCK, Terms())
+        assert not work.has_space(2 * BLOCK + 1, Terms())
         with pytest.raises(Overloaded):
-            work.require_room(2 * BLOCK + 1)
+            work.require_space(2 * BLOCK + 1, Terms())
         with pytest.raises(DocumentTooLong):
-            work.require_room(3 * BLOCK + 1)
+            work.require_space(3 * BLOCK + 1, Terms())
         for task in (running, waiting):
             task.cancel()
         await asyncio.wait([running, waiting])
@@ -564,9 +568,36 @@ async def test_the_budget_is_learnt_from_the_batches() -> None:
     engine, budget = fake(delay_seconds=0.002), Budget([BLOCK, 2 * BLOCK, 4 * BLOCK], start=BLOCK)
     work = Batcher(stations(engine, budget=budget), metrics=Metrics.create(), max_queue_tokens=256 * BLOCK)
     await work.start()
-    await outcomes(work, *(window(n) for n in range(1, 129)))
+    await work.submit_all([[window(n)] for n in range(1, 129)], priority="bulk")
     await work.stop()
     assert budget.slots == 4 * BLOCK  # every batch takes as long
+
+
+class Ticking(FakeEngine):
+    """An engine that takes a second of the test's clock for each slot."""
+
+    def __init__(self, now: Now) -> None:
+        super().__init__({}, block=BLOCK)
+        self._now = now
+
+    def run(self, batch: PackedBatch, stop: Stop | None = None) -> EngineOutput:
+        self._now.seconds += batch.slots
+        return super().run(batch, stop)
+
+
+@pytest.mark.parametrize(("lane", "later", "largest"), [("interactive", 4.0, 1), ("interactive", 30.0, 3), ("bulk", 4.0, 3)])
+async def test_a_batch_is_short_while_people_ask_and_as_large_as_is_fastest_when_bulk_is_alone(
+    lane: Priority, later: float, largest: int
+) -> None:
+    now, ladder = Now(), Budget([BLOCK, 2 * BLOCK, 4 * BLOCK], start=4 * BLOCK)
+    engine = Ticking(now)
+    work = Batcher(stations(engine, budget=ladder), metrics=Metrics.create(), max_queue_tokens=256, clock=now)
+    await work.start()
+    await work.submit([window(1)], priority=lane)
+    now.seconds = later
+    await work.submit_all([[window(n)] for n in range(3)], priority="bulk")
+    await work.stop()
+    assert max(batch.slots for batch in engine.batches) == largest * BLOCK
 
 
 async def test_queue_and_compute_add_up_to_the_time_in_the_batcher() -> None:

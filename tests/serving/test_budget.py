@@ -132,3 +132,19 @@ def test_the_smallest_budget_stays_whatever_does_not_fit() -> None:
     budget = Budget([4, 8], start=8)
     budget.shrink(below=3)
     assert (budget.slots, budget.most) == (4, 4)
+
+
+def test_no_batch_is_larger_than_what_others_can_wait_for_unless_nothing_smaller_is_there() -> None:
+    budget = refined(windows=1)
+    work(budget, seconds(startup=0.3))
+    assert budget.slots > 400
+    assert [budget.next(LOTS, most=most) for most in (LOTS, 450, 400, 399, 99)] == [budget.slots, 400, 400, 200, 100]
+
+
+def test_what_others_cannot_wait_for_is_not_tried_either() -> None:
+    budget = refined(windows=1)
+    for _ in range(50):
+        slots = budget.next(LOTS, most=250)
+        budget.add(slots=slots, seconds=seconds(startup=1.0)(slots))
+        assert slots <= 200
+    assert budget.slots == 200

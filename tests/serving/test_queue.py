@@ -10,7 +10,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from drlongformer.serving.queue import Backlog, Taken, Ticket, TicketQueue
+from drlongformer.serving.queue import OVERTAKING, Backlog, Taken, Ticket, TicketQueue
 from drlongformer.serving.requests import PRIORITIES
 from tests.serving.factories import BLOCK, tickets
 
@@ -37,7 +37,7 @@ def test_a_ticket_says_how_many_values_its_answer_holds() -> None:
 
 def test_a_window_ranks_by_what_its_document_has_cost_up_to_its_end() -> None:
     ranks = [ticket.rank for ticket in tickets(0, 1, 2 * BLOCK, arrival=10.0, seconds_per_slot=0.5)]
-    assert ranks == [10.0 + 2 * 0.5 * BLOCK, 10.0 + 2 * 0.5 * 3 * BLOCK]
+    assert ranks == [10.0 + OVERTAKING * 0.5 * BLOCK, 10.0 + OVERTAKING * 0.5 * 3 * BLOCK]
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, float("nan")])
@@ -72,9 +72,9 @@ def test_a_short_document_overtakes_a_long_one_that_came_just_before() -> None:
     assert documents(take(queue, slots=4 * BLOCK)) == [1]
 
 
-@pytest.mark.parametrize(("arrival", "order"), [(23.9, [[1], [0]]), (24.1, [[0], [1]])])
+@pytest.mark.parametrize(("arrival", "order"), [(191.9, [[1], [0]]), (192.1, [[0], [1]])])
 def test_nobody_overtakes_a_long_document_for_ever(arrival: float, order: list[list[int]]) -> None:
-    """Predicted at 16 s, the long one ranks at 32 s; a short one of 4 s overtakes it if it comes before 32 - 8 = 24 s."""
+    """Predicted at 16 s, the long one ranks at 256 s; a short one of 4 s overtakes it if it comes before 256 - 64 s."""
     queue = TicketQueue(max_slots=MAX_SLOTS)
     queue.offer(tickets(0, 4 * BLOCK, arrival=0.0, seconds_per_slot=1.0))
     queue.offer(tickets(1, 1, arrival=arrival, seconds_per_slot=1.0))
@@ -206,10 +206,10 @@ def test_only_what_its_own_caller_has_in_its_lane_goes_before_a_ticket_for_certa
     queue.offer(tickets(1, BLOCK, caller="other"))
     queue.offer(tickets(2, BLOCK, caller="own", priority="bulk"))
     [last] = tickets(3, BLOCK, arrival=9.0, seconds_per_slot=1.0, caller="own")
-    assert queue.slots_before(last) == BLOCK  # its rank is 9 + 2 * 4 seconds, that of the others' windows 8 and 24
-    [later] = tickets(4, BLOCK, arrival=100.0, caller="own")
+    assert queue.slots_before(last) == BLOCK  # its rank is 9 + 16 * 4 seconds, that of the others' windows 64 and 192
+    [later] = tickets(4, BLOCK, arrival=1000.0, caller="own")
     assert queue.slots_before(later) == 3 * BLOCK
-    [stranger] = tickets(5, BLOCK, arrival=100.0, caller="stranger")
+    [stranger] = tickets(5, BLOCK, arrival=1000.0, caller="stranger")
     assert queue.slots_before(stranger) == 0
 
 

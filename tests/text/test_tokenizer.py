@@ -273,3 +273,21 @@ def test_other_threads_run_while_a_text_is_tokenised(kind: Kind) -> None:
     done.set()
     thread.join()
     assert sum(started < moment < stopped for moment in ticks) >= 2, f"{stopped - started:.2f} s without another thread"
+
+
+@given(text=hard_texts(), kind=st.sampled_from(KINDS), words=st.booleans())
+def test_a_text_never_has_fewer_tokens_than_its_words_tell(text: str, kind: Kind, words: bool) -> None:
+    it = tokenizer(kind, word_splitting="words" if words else "raw")
+    [encoded] = it.encode_batch([text])
+    least = it.least_tokens(text)
+    event(f"told more than that there is one: {least > 1}")
+    assert least <= max(1, len(encoded))
+
+
+def test_the_words_of_a_byte_level_tokenizer_are_counted_and_of_others_nothing_is_said() -> None:
+    text = "Le patient  a de la fièvre.\n Il tousse"
+    assert tokenizer("bytes").least_tokens(text) == 8
+    assert [tokenizer(kind).least_tokens(text) for kind in KINDS if kind != "bytes"] == [1, 1, 1]
+    assert tokenizer("bytes", word_splitting="words").least_tokens(text) == 1
+    assert tokenizer("bytes", normalisation=("lines",)).least_tokens(text) == 1
+    assert tokenizer("bytes").least_tokens("") == 1

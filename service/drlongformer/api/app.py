@@ -30,6 +30,7 @@ from drlongformer.api.gate import OPEN, SCOPES, Access, KeyGate, follow
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import BodyGate
 from drlongformer.api.playground import PAGE, playground_routes
+from drlongformer.api.room import Room
 from drlongformer.api.routes import REQUESTS, Service, reading_routes, task_routes
 from drlongformer.api.security import check_exposure, check_keys
 from drlongformer.api.server import DrainingServer, HttpConfig, listen
@@ -188,9 +189,10 @@ def create_app(service: Service) -> FastAPI:
     if service.settings.server.playground:
         app.include_router(playground_routes())
     app.add_api_route("/docs", partial(_docs, app), methods=["GET", "HEAD"], include_in_schema=False)
-    app.add_middleware(BodyGate, limits=service.settings.limits)
+    limits = service.settings.limits
+    app.add_middleware(BodyGate, limits=limits, room=Room(service.models, limits=limits))
     if service.access is not None:
-        app.add_middleware(KeyGate, access=service.access, linger_seconds=service.settings.limits.body_seconds)
+        app.add_middleware(KeyGate, access=service.access, linger_seconds=limits.body_seconds)
     paths = frozenset({*EXAMPLES, *SCOPES, OPENAPI, PAGE})
     app.add_middleware(
         Exchange,

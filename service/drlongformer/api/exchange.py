@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import MutableHeaders
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drlongformer import logs
@@ -98,7 +99,8 @@ class Exchange:
         self._slow = slow
         self._tracing = tracing
         self._app = app
-        self._paths = paths
+        self._paths = frozenset(path for path in paths if "{" not in path)
+        self._patterns = [(compile_path(path)[0], path) for path in sorted(paths) if "{" in path]
         self._metrics = metrics
         self._lifecycle = lifecycle
 
@@ -151,8 +153,7 @@ class Exchange:
             await respond(error, instance=record.request_id, path=scope["path"])(scope, receive, last)
 
     def _account(self, scope: Scope, record: Record) -> None:
-        unrouted: str = scope["path"] if scope["path"] in self._paths else OTHER
-        route: str = getattr(scope.get("route"), "path", None) or unrouted
+        route: str = getattr(scope.get("route"), "path", None) or self._unrouted(scope["path"])
         method = scope["method"] if scope["method"] in METHODS else OTHER
         account(self._metrics, record, route=route, method=method)
         if self._slow is not None:
@@ -161,6 +162,12 @@ class Exchange:
             self._audit.write(scope, record, route=route, method=method)
         if self._tracing is not None:
             self._tracing.write(scope, record, route=route, method=method)
+
+    def _unrouted(self, path: str) -> str:
+        """The route that a request was on its way to when it was refused."""
+        if path in self._paths:
+            return path
+        return next((route for pattern, route in self._patterns if pattern.match(path)), OTHER)
 
 
 async def _unended(send: Send, message: Message) -> None:

@@ -2,8 +2,8 @@ r"""Bodies: read whole before anything else happens, bounded to the byte and in 
 
 Pure ASGI, because Starlette's own middleware base hides `http.disconnect`. First read, then work and watch:
 
-    receive -> body (413, 408) -> app(replayed body) -> answer
-                             \-> http.disconnect -> app cancelled, Cancelled raised
+    receive -> body (413, 408) -> room for any of it? (429) -> app(replayed body) -> answer
+                                                                              \-> http.disconnect -> app cancelled, Cancelled
 
 A body that is too large is refused as soon as that is known, and then still read, up to a bound (`discard`): a peer that is cut
 off while it writes never sees the answer.
@@ -19,6 +19,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from drlongformer.api.record import LEFT, record_of
+from drlongformer.api.room import Room
 from drlongformer.api.unpacking import content_coding, unpacked
 from drlongformer.errors import BodyTooLarge, BodyTooSlow, Cancelled, Overloaded
 from drlongformer.settings import Limits
@@ -30,9 +31,11 @@ DISCARD_BYTES: Final = 64 * 1024 * 1024
 class BodyGate:
     """Middleware that hands the app one whole body within the limits, and cancels the app when the caller has gone."""
 
-    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits, room: Room | None = None) -> None:
+        """room: asked before a body is handed on, and before one that waits for `100 Continue` is sent."""
         self._app = app
         self._limits = limits
+        self._room = room
         self._held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +47,8 @@ class BodyGate:
         try:
             await self._read(scope, receive, body)
             await self._unpack(scope, body)
+            if self._room is not None:
+                self._room.require(scope, body_bytes=len(body))
             await _run_watched(self._app, scope, receive, send, bytes(body))
         finally:
             self._held_bytes -= len(body)
@@ -52,6 +57,9 @@ class BodyGate:
         limits, record, headers = self._limits, record_of(scope), Headers(scope=scope)
         declared = headers.get("content-length", "")
         length = int(declared) if declared.isdecimal() else 0  # the server has bounded its digits
+        waits = headers.get("expect", "").lower() == "100-continue"  # it has sent nothing, and shall not in vain
+        if waits and self._room is not None:
+            self._room.require(scope, body_bytes=length)
         inflow = _Inflow(receive)
         try:
             async with asyncio.timeout(limits.body_seconds):
@@ -63,8 +71,6 @@ class BodyGate:
         record.body_bytes = max(length, len(body))
         record.body_complete = inflow.complete
         if not fits:
-            # Who waits for `100 Continue` has sent nothing, and shall not.
-            waits = headers.get("expect", "").lower() == "100-continue"
             record.linger_seconds = 0.0 if waits or inflow.complete else limits.body_seconds
             actual = length if length > limits.max_body_bytes else f"more than {limits.max_body_bytes}"
             raise BodyTooLarge(f"the body has {actual} bytes, the limit is {limits.max_body_bytes}")

@@ -35,10 +35,11 @@ from drlongformer.api.requests import (
     SimilarityRequest,
     TokenizeRequest,
 )
+from drlongformer.api.room import allowed_seconds
 from drlongformer.api.schemas import CommonRequest, read
 from drlongformer.api.slow import Slow, SlowReport
 from drlongformer.api.unpacking import content_coding
-from drlongformer.errors import DeadlineExceeded, InvalidRequest
+from drlongformer.errors import DeadlineExceeded
 from drlongformer.serving.metrics import Metrics
 from drlongformer.serving.models import Models
 from drlongformer.serving.pipeline import Pipeline
@@ -54,8 +55,6 @@ _JSON_TYPE = re.compile(r"application/json(\s*;\s*charset\s*=\s*\"?utf-8\"?)?\s*
 
 LARGE_BYTES: Final = 32 * 1024
 """Bodies up to this size are read by the event loop itself: the worst of them take it 20 ms."""
-
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 B = TypeVar("B", bound=CommonRequest[Any])
 A = TypeVar("A")
@@ -193,7 +192,7 @@ async def begin(service: Service, request: Request, reading: Callable[[bytes], S
     """Everything that is checked before the pipeline sees a request; from here on the pipeline counts refusals."""
     service.lifecycle.require_started()
     record, limits = record_of(request.scope), service.settings.limits
-    allowed = _allowed_seconds(request.headers.get("x-request-timeout"), longest=limits.request_seconds)
+    allowed = allowed_seconds(request.headers, longest=limits.request_seconds)
     sent = await request.body()
     steps = reading(sent)
     body = await service.pipeline.beside(steps) if len(sent) > LARGE_BYTES else finished(steps)
@@ -219,18 +218,6 @@ def _require_json(request: Request) -> None:
     if content_coding(request.headers) not in ("identity", "gzip"):
         told = "the body must be sent without Content-Encoding, or with gzip alone"
         raise HTTPException(415, told, headers={"Accept-Encoding": "gzip"})
-
-
-def _allowed_seconds(asked: str | None, *, longest: float) -> float:
-    """What `X-Request-Timeout` asks for, at most the service's own limit. Raises InvalidRequest."""
-    if asked is None:
-        return longest
-    if not _SECONDS.fullmatch(asked) or not float(asked) > 0:
-        raise InvalidRequest(
-            f"X-Request-Timeout must be a number of seconds above 0, and counts up to {longest:g}",
-            location=("header", "X-Request-Timeout"),
-        )
-    return min(float(asked), longest)
 
 
 def reading_routes(service: Service) -> APIRouter:

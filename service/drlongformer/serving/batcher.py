@@ -14,11 +14,13 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from math import inf
 
 from drlongformer.errors import Cancelled, DeadlineExceeded, DeviceLost, EngineFailed, NotReady, ServiceError
 from drlongformer.packing import blocks_of
-from drlongformer.serving.admission import Wish, require_room
+from drlongformer.serving.admission import Wish, require_room, require_space
 from drlongformer.serving.engine import Digest
 from drlongformer.serving.figures import Figures
 from drlongformer.serving.ledger import Ledger, Outcome
@@ -36,6 +38,13 @@ MAX_BATCH_VALUES = 1 << 24
 
 RESERVED_PART = 8
 """One of so many parts of the queue is kept for callers who hold no more than that."""
+
+LONGEST_BATCH_SECONDS = 0.25
+"""While people wait, a batch of more than one full window is not to take longer: what is gained by it is a few per cent of the
+engine's time, and what comes just after it was taken waits for the whole of it ..."""
+
+ALONE_SECONDS = 10.0
+"""... and when nothing interactive has come for so long, batches are as large as is fastest."""
 
 STOP_GRACE_SECONDS = 5.0
 """How long a shutdown waits for the engines to notice that they were stopped."""
@@ -63,6 +72,7 @@ class Batcher:
         self._block, self._widths = engine.block, engine.widths
         reserve = min(max_queue_tokens // RESERVED_PART, max_queue_tokens - largest)
         self._queue = TicketQueue(max_slots=max_queue_tokens, reserved_slots=reserve)
+        self._last_interactive = -inf
         self._figures = Figures(metrics)
         self._speed = Speed(seconds_per_slot)
         self._clock = clock
@@ -134,14 +144,23 @@ class Batcher:
         """Token slots that wait for the engines."""
         return self._queue.slots
 
-    def slots_of(self, windows: Sequence[WindowInput]) -> int:
-        """What these windows take of the queue."""
-        return sum(blocks_of(len(window), self._block) for window in windows) * self._block
+    def slots_of(self, lengths: Iterable[int]) -> int:
+        """What windows of so many tokens each take of the queue."""
+        return sum(blocks_of(length, self._block) for length in lengths) * self._block
 
-    def require_room(self, slots: int) -> None:
-        """Raise what a request of so many slots would be refused with now; any thread may ask."""
+    def has_space(self, slots: int, terms: Terms) -> bool:
+        """Whether there is room for so many slots now; for fewer there is then too."""
+        return self._queue.slots + slots <= self._queue.limit(slots, terms)
+
+    def require_space(self, slots: int, terms: Terms, *, most: int = 0) -> None:
+        """Raise what a request of at least so many slots would be refused with now for want of room; any thread may ask.
+
+        most: how many slots it may turn out to take, where that is not known; when it is told to return there is room for them.
+        """
         self.require_open()
-        require_room(self._queue, Wish(slots=slots), busy_seconds=self._busy_seconds(), speed=self._speed)
+        now = self._clock()
+        least, returning = self._wish(slots, terms, now), self._wish(max(slots, most), terms, now) if most else None
+        require_space(self._queue, least, returning=returning, busy_seconds=self._busy_seconds(), speed=self._speed)
 
     # The life of the service
 
@@ -190,6 +209,8 @@ class Batcher:
         tickets = [ticket for key, windows in admitted.items() for ticket in self._tickets(key, windows, terms, now)]
         self._require_room(tickets, terms, now)
         self._queue.offer(tickets)
+        if terms.priority == "interactive":
+            self._last_interactive = now
         settled: dict[int, asyncio.Future[Outcome]] = {}
         for key, windows in admitted.items():
             settled[key] = asyncio.get_running_loop().create_future()
@@ -213,19 +234,18 @@ class Batcher:
 
     def _require_room(self, tickets: Sequence[Ticket], terms: Terms, now: float) -> None:
         """Raise what `admission.require_room` does; documents that come too late are counted."""
-        slots = sum(ticket.slots for ticket in tickets)
-        wish = Wish(
-            slots=slots,
-            limit=self._queue.limit(slots, terms),
-            slots_before=self._queue.slots_before(max(tickets, key=lambda ticket: ticket.order)),
-            patience_seconds=None if terms.deadline is None else terms.deadline - now,
-        )
+        before = self._queue.slots_before(max(tickets, key=lambda ticket: ticket.order))
+        wish = replace(self._wish(sum(ticket.slots for ticket in tickets), terms, now), slots_before=before)
         try:
             require_room(self._queue, wish, busy_seconds=self._busy_seconds(), speed=self._speed)
         except DeadlineExceeded as error:
             for _ in {ticket.document for ticket in tickets}:
                 self._figures.departure(error, stage="admission")
             raise
+
+    def _wish(self, slots: int, terms: Terms, now: float) -> Wish:
+        patience = None if terms.deadline is None else terms.deadline - now
+        return Wish(slots=slots, limit=self._queue.limit(slots, terms), patience_seconds=patience)
 
     def _busy_seconds(self) -> list[float]:
         """How long each engine that works is still expected to be busy."""
@@ -271,9 +291,15 @@ class Batcher:
         """The next batch of an engine that is idle: what its budget holds, or its share of what waits if others idle too."""
         idle = sum(each.is_idle for each in self._working())
         share = -(-self._queue.slots // idle)
-        budget = max(1, min(runner.budget.next(share), share))
+        budget = max(1, min(runner.budget.next(share, most=self._most_slots()), share))
         turn = max(each.budget.slots for each in self._runners)
         return self._queue.take(max_slots=budget, max_values=MAX_BATCH_VALUES, now=self._clock(), turn_slots=turn)
+
+    def _most_slots(self) -> float:
+        """How many slots a batch may hold so that whoever comes next does not wait too long."""
+        is_alone = not self._queue.backlog("interactive").documents and self._clock() - self._last_interactive > ALONE_SECONDS
+        seconds = self._speed.seconds_per_slot
+        return inf if is_alone or not seconds else LONGEST_BATCH_SECONDS / seconds
 
     def _end(self, loop: asyncio.Task[None]) -> None:
         """Whatever ended a loop, nobody is left waiting; a loop that ends by itself is the end of the service."""

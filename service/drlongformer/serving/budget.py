@@ -5,12 +5,14 @@ waits, the rungs next to the chosen one are tried too, a few batches each, and a
 second one above if the first still gains, so that many small gains are not missed.
 A rung above the chosen one whose batch failed is left, with all above it: it may have been too large for the device. One that
 did not fit in the device's memory is left whether chosen or not; the lowest, one full window, always stays.
+Speed is not all: who comes just after a batch was taken waits for the whole of it. `next` is told how many slots that may be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from drlongformer.serving.speed import Speed
 
@@ -75,13 +77,17 @@ class Budget:
         """The largest it can become."""
         return self._rungs[-1].slots
 
-    def next(self, waiting: int) -> int:
-        """The budget of the coming batch, given the slots that wait: the chosen one, or a neighbour that is to be tried."""
+    def next(self, waiting: int, *, most: float = inf) -> int:
+        """The budget of the coming batch, given the slots that wait: the chosen one, or a neighbour that is to be tried.
+
+        most: slots beyond which a batch would hold up others for too long; only the lowest rung may be larger.
+        """
         if waiting >= self.slots:
             for rung in self._to_try():
-                if waiting >= rung.slots and not self._known(rung):
+                if rung.slots <= min(waiting, most) and not self._known(rung):
                     return rung.slots
-        return self.slots
+        known = (rung.slots for rung in self._rungs[: self._chosen + 1] if rung.slots <= most)
+        return max(known, default=self._rungs[0].slots)
 
     def add(self, *, slots: int, seconds: float) -> bool:
         """Learn from a batch; says whether another budget is chosen now."""

@@ -155,8 +155,9 @@ class Pipeline:
     async def _tell(self, units: Sequence[U], request: Request, reader: Reader[U, A]) -> Story[A]:
         """The story itself: read, compute, finish; the model is kept until then, whatever version is served by then."""
         with request.model.in_use():
+            steps.require_space(reader, units, request)
             with self._pending(sum(unit.characters for unit in units)):
-                reading = steps.read(reader, units, request.options, admit=_Admission(request.model, self._limits))
+                reading = steps.read(reader, units, request.options, admit=_Admission(request, self._limits))
                 read = await self._in_turns("tokenize", request, reading, documents=len(units))
             tokenize_seconds = time.monotonic() - request.started
             outcomes = await self._compute(read, request)
@@ -236,8 +237,8 @@ class Pipeline:
 class _Admission:
     """Told of each reading of a request, it refuses the request as soon as what was read of it cannot be answered now."""
 
-    def __init__(self, model: ServedModel, limits: Limits) -> None:
-        self._batcher = model.batcher
+    def __init__(self, request: Request, limits: Limits) -> None:
+        self._batcher, self._terms = request.model.batcher, request.terms
         self._limits = limits
         self._items = self._slots = 0
 
@@ -246,8 +247,8 @@ class _Admission:
         self._items += reading.items
         check_items(self._items, self._limits, whose="the request")
         if reading.passes:
-            self._slots += self._batcher.slots_of(reading.passes)
-            self._batcher.require_room(self._slots)
+            self._slots += self._batcher.slots_of(map(len, reading.passes))
+            self._batcher.require_space(self._slots, self._terms)
 
 
 def _begin(task: str, model: ServedModel, options: RequestOptions) -> Request:

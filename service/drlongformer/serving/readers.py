@@ -26,6 +26,7 @@ from drlongformer.serving.reading import (
     document_reading,
     encode,
     encode_masked,
+    least_of,
     plan_windows,
 )
 from drlongformer.serving.requests import (
@@ -141,7 +142,10 @@ def _together(
 
         return document_reading(encoded, windows, tuple(chain(*passes)), finish, items=items)
 
-    return Reader(check=lambda document: check_document(document, limits), read=read)
+    def least(document: Document, characters: int) -> int:
+        return least_of(model, document, options, characters)
+
+    return Reader(check=lambda document: check_document(document, limits), read=read, least=least)
 
 
 def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> Reader[Document, tuple[MaskPredictions, ...]]:
@@ -205,4 +209,4 @@ def tokenize(model: ServedModel, options: RequestOptions, limits: Limits) -> Rea
 
         return document_reading(encoded, windows, (), finish, items=items)
 
-    return Reader(check=lambda document: check_document(document, limits), read=read)
+    return Reader(check=lambda document: check_document(document, limits), read=read, least=None)

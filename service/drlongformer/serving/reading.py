@@ -70,10 +70,15 @@ Steps = Generator[None, None, A]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader(Generic[U, A]):
-    """check: what can be told of a unit without tokenising it. read: all of it, step by step, where `check` raised nothing."""
+    """check: what can be told of a unit without tokenising it. read: all of it, step by step, where `check` raised nothing.
+
+    least: how many tokens its passes have at least, told from not more than so many characters of its text; None for what asks
+    nothing of the engine.
+    """
 
     check: Callable[[U], None]
     read: Callable[[U], Steps[Reading[A]]]
+    least: Callable[[U, int], int] | None = lambda _unit, _characters: 1
 
     def __call__(self, unit: U) -> Reading[A]:
         """Read one unit in one go."""
@@ -166,6 +171,13 @@ def check_tokens(tokens: int, *, whose: str, place: Location) -> None:
     """Raise EmptyText for a text without a token: some characters are visible, but unknown to a vocabulary."""
     if not tokens:
         raise EmptyText(f"{whose} has no character that this model's tokenizer reads", location=place)
+
+
+def least_of(model: ServedModel, document: Document, options: RequestOptions, characters: int) -> int:
+    """How many tokens the windows of a document have at least; where it may be cut, it is cut to an unknown length."""
+    if options.overflow == "truncate":
+        return 1
+    return model.tokenizer.least_tokens(document.text[:characters]) + SPECIALS
 
 
 def plan_windows(

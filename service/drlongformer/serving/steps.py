@@ -14,6 +14,7 @@ from drlongformer.errors import DrLongformerError, EngineFailed, InputError
 from drlongformer.serving.ledger import Computed, Outcome
 from drlongformer.serving.metrics import Metrics, length_class, reason
 from drlongformer.serving.models import ServedModel
+from drlongformer.serving.queue import Terms
 from drlongformer.serving.reading import Reader, Reading, Steps
 from drlongformer.serving.requests import Answer, BatchShape, DocumentResult, RequestOptions, Timings
 from drlongformer.types import Unit
@@ -35,6 +36,12 @@ class Request:
     options: RequestOptions
     started: float
     queue_tokens: int = 0
+
+    @property
+    def terms(self) -> Terms:
+        """How it waits for the engines."""
+        caller = self.options.caller
+        return Terms(deadline=self.deadline, priority=self.options.priority, caller=caller.name, weight=caller.weight)
 
     @property
     def deadline(self) -> float | None:
@@ -69,8 +76,31 @@ class Story(Generic[A]):
     tokenize_seconds: float
 
 
+COUNTED_CHARACTERS: Final = 65_536
+"""Characters of a request that are looked at to tell how many tokens it has at least: half a millisecond of the event loop."""
+
 NOT_COMPUTED = Computed(windows=(), queue_seconds=0.0, compute_seconds=0.0)
 """The outcome of a unit that asks nothing of the engine."""
+
+
+def require_space(reader: Reader[U, A], units: Sequence[U], request: Request) -> None:
+    """Raise Overloaded, before anything is tokenized, where a request has no room however few tokens its texts have.
+
+    How many they may have at most, for the time to return, is guessed from above: one a character. With `on_error="report"`
+    units may yet be left out, so one of them is all that is certain.
+    """
+    batcher, least = request.model.batcher, reader.least
+    if least is None:
+        return
+    most = batcher.slots_of(unit.characters for unit in units)
+    if batcher.has_space(most, request.terms):
+        return
+    lengths, left = [], COUNTED_CHARACTERS
+    for unit in units:
+        lengths.append(least(unit, left))
+        left = max(0, left - unit.characters)
+    certain = lengths if request.options.on_error == "fail" else [1]
+    batcher.require_space(batcher.slots_of(certain), request.terms, most=most)
 
 
 def read(

@@ -68,6 +68,7 @@ class Tokenizer:
         self._split = _instance(_after_spaces(content), spec) if spec.word_splitting == "words" else None
         self._masking = _instance(content, spec, mask_is_special=True)
         self._separators = cuts.separators(content)
+        self._keeps_words = spec.word_splitting == "raw" and not spec.normalisation and cuts.keeps_words(content)
         self._unknown = _unknown_id(content["model"], self._running)
         self._check(content["model"])
         self._reachable = self._reachable_specials()
@@ -102,6 +103,10 @@ class Tokenizer:
     def unknown_id(self) -> int | None:
         """Id of the unknown token; None where every text can be spelt."""
         return self._unknown
+
+    def least_tokens(self, text: str) -> int:
+        """How many tokens a text that is not blank has at least, told without tokenizing it."""
+        return max(1, cuts.least_tokens(text)) if self._keeps_words else 1
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """Tokens of each text; raises MalformedBody for lone surrogates. Other threads run meanwhile."""
