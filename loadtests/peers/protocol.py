@@ -38,10 +38,17 @@ class Question:
 
 
 class Model(Protocol):
-    """What a contender's process holds. ways: how it can be asked several documents. tasks: what it can be asked."""
+    """What a contender's process holds."""
 
-    ways: Sequence[str]
-    tasks: Sequence[str]
+    @property
+    def ways(self) -> Sequence[str]:
+        """How it can be asked several documents."""
+        ...
+
+    @property
+    def tasks(self) -> Sequence[str]:
+        """What it can be asked."""
+        ...
 
     def run(self, task: str, way: str, questions: Sequence[Question]) -> list[Floats]:
         """One answer a document."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
-from optimum.onnxruntime import ORTModelForFeatureExtraction
 from transformers import AutoConfig
 
 from loadtests.peers.hugging_face import ONE_BY_ONE, SORTED, batches, padded
@@ -24,7 +25,8 @@ class Standard:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         self._pad = AutoConfig.from_pretrained(folder).pad_token_id
-        self._model = ORTModelForFeatureExtraction.from_pretrained(
+        classes: Any = importlib.import_module("optimum.onnxruntime")  # which has no types
+        self._model = classes.ORTModelForFeatureExtraction.from_pretrained(
             folder, provider="CPUExecutionProvider", session_options=options
         )
 

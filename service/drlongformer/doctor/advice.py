@@ -202,8 +202,8 @@ def neighbours(facts: Facts) -> Advice | None:
     if found.busy <= BUSY and found.stolen <= STOLEN:
         return None
     return Advice(
-        what=f"others use {found.busy:.0%} of the CPUs, the hypervisor gives away {found.stolen:.0%}, "
-        f"load average {found.load_average:.1f}",
+        what=f"others use {found.busy:.0%} of the CPUs (a service that runs already counts), the hypervisor gives away "
+        f"{found.stolen:.0%}, load average {found.load_average:.1f}",
         reason="the engine needs every core at the same moment, so one that is busy delays all; figures taken now are too low",
         change="cores of its own (`cpuset` in compose, static CPU manager in Kubernetes, a dedicated host)",
     )
