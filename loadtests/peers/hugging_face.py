@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -31,9 +32,9 @@ class HuggingFace:
 
     def __init__(self, folder: Path, *, threads: int, first_global: bool) -> None:
         torch.set_num_threads(threads)
-        self._masked = transformers.LongformerForMaskedLM.from_pretrained(folder).eval()
-        self._encoder = self._masked.longformer
-        self._classifier = LongformerClassificationHead(self._encoder.config).eval()
+        self._masked: Any = transformers.LongformerForMaskedLM.from_pretrained(folder).eval()
+        self._encoder: Any = self._masked.longformer
+        self._classifier: Any = LongformerClassificationHead(self._encoder.config).eval()
         self._first_global = first_global
 
     def run(self, task: str, way: str, questions: Sequence[Question]) -> list[Floats]:

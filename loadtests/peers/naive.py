@@ -37,6 +37,7 @@ def application(folder: Path, checkpoint: Path | None = None) -> FastAPI:
     """The whole service."""
     loaded = bundle.load(folder)
     tokenizer = Tokenizer.from_file(str(loaded.folder / "tokenizer.json"))
+    model: Any
     if checkpoint is None:
         config = transformers.LongformerConfig.from_dict(loaded.manifest.architecture)
         model = transformers.LongformerModel(config, add_pooling_layer=False).eval()

@@ -57,7 +57,8 @@ class Packed:
             mean: Floats = output.segments[0] / np.float32(len(one.ids))
             return mean
         if task == "classify":
-            return output.rows[HIDDEN][0]
+            first: Floats = output.rows[HIDDEN][0]
+            return first
         assert self._fill is not None
         return output.rows[self._fill.output]
 

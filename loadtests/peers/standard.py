@@ -24,7 +24,8 @@ class Standard:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        self._pad = AutoConfig.from_pretrained(folder).pad_token_id
+        config: Any = AutoConfig.from_pretrained(folder)
+        self._pad = int(config.pad_token_id)
         classes: Any = importlib.import_module("optimum.onnxruntime")  # which has no types
         self._model = classes.ORTModelForFeatureExtraction.from_pretrained(
             folder, provider="CPUExecutionProvider", session_options=options
