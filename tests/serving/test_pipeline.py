@@ -42,6 +42,7 @@ from drlongformer.serving.requests import (
     NerOptions,
     RequestOptions,
 )
+from drlongformer.serving.steps import OBSERVED_TOGETHER
 from drlongformer.types import HIDDEN, Document, FloatArray, WindowInput
 from tests.serving import bundles
 from tests.serving.bundles import MAX_TOKENS, SIZE
@@ -616,3 +617,11 @@ def _vectors_of(engine: Engine, ids: list[int]) -> dict[int, FloatArray]:
     window = WindowInput(ids=np.array(ids), rows={HIDDEN: np.arange(len(ids))})
     output = engine.run(pack([window], block=engine.block, heads=engine.heads))
     return dict(zip(ids, output.rows[HIDDEN], strict=True))
+
+
+@pytest.mark.parametrize("texts", [OBSERVED_TOGETHER - 1, OBSERVED_TOGETHER, 3 * OBSERVED_TOGETHER + 1])
+async def test_every_document_of_a_large_request_is_in_the_figures_when_it_is_answered(texts: int, tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        answer = await ask(it.pipeline, "tokenize", *[SHORT] * texts)
+        assert len(answer.results) == texts
+        assert count(it.metrics, "document_tokens_count", task="tokenize") == texts

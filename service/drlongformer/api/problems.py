@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 
 from pydantic import BaseModel, ConfigDict
@@ -201,6 +202,7 @@ def _kind(error: Exception) -> _Kind:
     return _UNEXPECTED
 
 
+@cache
 def _words(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", " ", name).capitalize()
 

@@ -47,6 +47,8 @@ ENGINE_ROUTES: Final[Mapping[str, tuple[Task, ...]]] = {
 }
 """The routes that ask something of an engine, with the tasks that a request of them may mean."""
 
+_ANYBODY: Final = tuple(Terms(priority=priority) for priority in PRIORITIES)
+
 _SECONDS = re.compile(r"[0-9]+(\.[0-9]+)?")
 
 
@@ -74,19 +76,22 @@ class Room:
     def require(self, scope: Scope, *, body_bytes: int) -> None:
         """Raise Overloaded, and InvalidRequest for a deadline that is none. body_bytes: size of the body, unpacked."""
         tasks = self._tasks(scope)
-        if not tasks or self._has_any(tasks, record_of(scope)):
+        record = record_of(scope)
+        places = list(self._places(tasks, record)) if tasks else []
+        if not places or any(batcher.has_space(batcher.slots_of([1]), terms) for batcher, terms in places):
             return
-        record, refusals = record_of(scope), []
         left = allowed_seconds(Headers(scope=scope), longest=self._limits.request_seconds) - record.elapsed_seconds
-        for batcher, terms in self._places(tasks, record):
-            least, most = batcher.slots_of([1]), batcher.slots_of([max(1, body_bytes)])
+        deadline = time.monotonic() + left
+        refusals = []
+        for batcher, terms in places:
             try:
-                batcher.require_space(least, replace(terms, deadline=time.monotonic() + left), most=most)
+                _require_block(batcher, replace(terms, deadline=deadline), body_bytes=body_bytes)
             except Overloaded as refusal:
                 refusals.append(refusal)
             except NotReady:
                 return  # the route tells of it
-        raise min(refusals, key=lambda refusal: refusal.retry_after_seconds or 0.0)
+        # Which of them it is for is not known yet: the latest time is true for all.
+        raise max(refusals, key=lambda refusal: refusal.retry_after_seconds or 0.0)
 
     def _tasks(self, scope: Scope) -> tuple[Task, ...]:
         if scope["method"] != "POST":
@@ -94,20 +99,22 @@ class Room:
         path = scope["path"]
         return ENGINE_ROUTES.get(path) or next((tasks for pattern, tasks in self._patterns if pattern.match(path)), ())
 
-    def _has_any(self, tasks: tuple[Task, ...], record: Record) -> bool:
-        """Whether there is room for one block somewhere, or no model that may be meant."""
-        places = list(self._places(tasks, record))
-        return not places or any(batcher.has_space(batcher.slots_of([1]), terms) for batcher, terms in places)
-
     def _places(self, tasks: tuple[Task, ...], record: Record) -> Iterator[tuple[Batcher, Terms]]:
         """The queues of all models that may be meant, and how the caller would wait in each lane it may ask for."""
-        key = record.key
-        lanes = PRIORITIES if key is None or key.lane != "bulk" else ("bulk",)
         for model in self._models:
             if not set(tasks).isdisjoint(model.bundle.tasks):
-                for priority in lanes:
-                    yield model.batcher, Terms(priority=priority) if key is None else _terms(key, priority)
+                for terms in _ways(record.key):
+                    yield model.batcher, terms
 
 
-def _terms(key: Key, priority: Priority) -> Terms:
-    return Terms(priority=priority, caller=key.id, weight=key.weight)
+def _ways(key: Key | None) -> tuple[Terms, ...]:
+    """How a caller may wait: in each lane it may ask for."""
+    if key is None:
+        return _ANYBODY
+    lanes: tuple[Priority, ...] = ("bulk",) if key.lane == "bulk" else PRIORITIES
+    return tuple(Terms(priority=lane, caller=key.id, weight=key.weight) for lane in lanes)
+
+
+def _require_block(batcher: Batcher, terms: Terms, *, body_bytes: int) -> None:
+    """Raise what the smallest document is refused with; it is told when there is room for a slot a byte."""
+    batcher.require_space(batcher.slots_of([1]), terms, most=batcher.slots_of([max(1, body_bytes)]))

@@ -20,7 +20,7 @@ from drlongformer.serving.engine import available_cpus
 from drlongformer.serving.ledger import Outcome
 from drlongformer.serving.metrics import Metrics, reason
 from drlongformer.serving.models import ANSWERING, Models, ServedModel
-from drlongformer.serving.reading import Limits, Reader, Reading, Steps, check_items
+from drlongformer.serving.reading import Limits, Reader, Reading, Steps, check_items, finished
 from drlongformer.serving.requests import (
     Analysis,
     AnalyzeOptions,
@@ -102,7 +102,7 @@ class Pipeline:
         with self._accounted(len(documents)):
             model = self._models.get_for_all(options.common.model, options.tasks)
             request = _begin("analyze", model, options.common)
-            return self._end(await self._tell(documents, request, readers.analyze(model, options, self._limits)), request)
+            return await self._end(await self._tell(documents, request, readers.analyze(model, options, self._limits)), request)
 
     async def fill_mask(self, documents: Sequence[Document], options: FillMaskOptions) -> Answer[tuple[MaskPredictions, ...]]:
         """Words for each mask of each document."""
@@ -127,11 +127,11 @@ class Pipeline:
             head = model.bundle.head_of_any(tasks, options.head)
             if head.task == "similarity":
                 reader = pair_readers.similarity(model, head, options, self._limits)
-                return self._end(await self._tell(pairs, request, reader), request)
+                return await self._end(await self._tell(pairs, request, reader), request)
             embedder = readers.embed(model, EmbedOptions(common=cosine.in_one_window(options)), self._limits)
             texts = cosine.distinct(pairs)
             embedded = await self._tell(texts, request, embedder)
-            return self._end(cosine.joined(embedded, texts, pairs), request)
+            return await self._end(cosine.joined(embedded, texts, pairs), request)
 
     async def beside(self, job: Steps[X], *, since: float | None = None) -> X:
         """Work through a job that is no document's in the same threads: more of them would only fight for the interpreter.
@@ -150,7 +150,7 @@ class Pipeline:
         with self._accounted(len(units)):
             model = self._models.get(options.model, task)
             request = _begin(task or "tokenize", model, options)
-            return self._end(await self._tell(units, request, reader(model)), request)
+            return await self._end(await self._tell(units, request, reader(model)), request)
 
     async def _tell(self, units: Sequence[U], request: Request, reader: Reader[U, A]) -> Story[A]:
         """The story itself: read, compute, finish; the model is kept until then, whatever version is served by then."""
@@ -165,11 +165,14 @@ class Pipeline:
             told = await self._in_turns("postprocess", request, steps.finish_all(read, outcomes), documents=len(units))
             return Story(told=tuple(told), tokenize_seconds=tokenize_seconds)
 
-    def _end(self, story: Story[A], request: Request) -> Answer[A]:
-        """The figures of every unit, and the answer."""
+    async def _end(self, story: Story[A], request: Request) -> Answer[A]:
+        """The figures of every unit, and the answer. Those of many are taken in the threads, to the last, whoever leaves."""
         total_seconds = time.monotonic() - request.started
-        for told in story.told:
-            steps.observe(self._metrics, told, request, total_seconds=total_seconds)
+        figures = steps.observe_all(self._metrics, story.told, request, total_seconds=total_seconds)
+        if len(story.told) < steps.OBSERVED_TOGETHER:
+            finished(figures)
+        else:
+            await asyncio.shield(self._turns.run(figures, since=request.started))
         return steps.answer(story, request, total_seconds=total_seconds)
 
     async def _compute(self, read: Sequence[Read[A]], request: Request) -> list[Outcome | InputError]:

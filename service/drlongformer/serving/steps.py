@@ -79,6 +79,9 @@ class Story(Generic[A]):
 COUNTED_CHARACTERS: Final = 65_536
 """Characters of a request that are looked at to tell how many tokens it has at least: half a millisecond of the event loop."""
 
+OBSERVED_TOGETHER: Final = 64
+"""Units whose figures are taken in one step, of a few milliseconds."""
+
 NOT_COMPUTED = Computed(windows=(), queue_seconds=0.0, compute_seconds=0.0)
 """The outcome of a unit that asks nothing of the engine."""
 
@@ -239,6 +242,14 @@ def answer(story: Story[A], request: Request, *, total_seconds: float) -> Answer
             batch=last.batch if last else None,
         ),
     )
+
+
+def observe_all(metrics: Metrics, told: Sequence[Told[A]], request: Request, *, total_seconds: float) -> Steps[None]:
+    """The figures of all units, in steps; any thread may observe."""
+    for place, one in enumerate(told, start=1):
+        observe(metrics, one, request, total_seconds=total_seconds)
+        if place % OBSERVED_TOGETHER == 0:
+            yield
 
 
 def observe(metrics: Metrics, told: Told[A], request: Request, *, total_seconds: float) -> None:
