@@ -213,6 +213,11 @@ def test_a_form_that_cannot_hold_the_answer_is_refused(tmp_path: Path) -> None:
         carried_out(given, house(tmp_path))
 
 
+def test_what_is_read_must_be_what_the_task_is_asked_of(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="similarity is asked of each pair, and each record is read as a document"):
+        orders(notes(tmp_path / "n.jsonl", 1), tmp_path / "out", ask("similarity"))
+
+
 def test_a_model_that_only_embeds_can_compare_pairs(tmp_path: Path) -> None:
     bundles.write(tmp_path / "store", name="vectors", heads=bundles.HEADS[:1])
     assert only_name(tmp_path / "store", "similarity") == "vectors"

@@ -11,7 +11,7 @@ from typing import Any
 from drlongformer import __version__
 from drlongformer.errors import RunError
 from drlongformer.offline import known, output
-from drlongformer.offline.asked import Ask
+from drlongformer.offline.asked import WAYS, Ask
 from drlongformer.offline.known import Known
 from drlongformer.offline.output import MANIFEST, Output
 from drlongformer.offline.reader import Manner, Reader
@@ -28,7 +28,10 @@ PART_DOCUMENTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """What to read and how, what to ask, where to write. only_new: a former output whose documents are not asked again."""
+    """What to read and how, what to ask, where to write. only_new: a former output whose documents are not asked again.
+
+    Raises RunError where what is read is not what the task is asked of.
+    """
 
     sources: tuple[Source, ...]
     manner: Manner
@@ -37,6 +40,11 @@ class Orders:
     resume: bool = False
     only_new: Path | None = None
     part_documents: int = PART_DOCUMENTS
+
+    def __post_init__(self) -> None:
+        wanted, read = WAYS[self.ask.task].kind, self.manner.columns.kind
+        if wanted != read:
+            raise RunError(f"{self.ask.task} is asked of each {wanted}, and each record is read as a {read}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +63,13 @@ class Complete:
     failed: int
 
 
-def archive(orders: Orders, house: House, tell: Callable[[Figures], None]) -> Figures | Complete:
-    """Carry the orders out, unless they were carried out before. Raises RunError and what checking the options raises."""
+def archive(
+    orders: Orders, house: House, tell: Callable[[Figures], None], *, through: Callable[[Job], Figures] | None = None
+) -> Figures | Complete:
+    """Carry the orders out, unless they were carried out before. Raises RunError and what checking the options raises.
+
+    through: does the job where the house's pipeline outlives the run; without it, a pipeline is started and stopped here.
+    """
     [model] = house.models
     orders.ask.check(model, house.limits)
     told = asked(orders, orders.ask.told(model.identity))
@@ -79,7 +92,7 @@ def archive(orders: Orders, house: House, tell: Callable[[Figures], None]) -> Fi
             part_documents=orders.part_documents,
             tell=tell,
         )
-        return asyncio.run(_through(job, house))
+        return through(job) if through else asyncio.run(_through(job, house))
 
 
 def asked(orders: Orders, told: dict[str, Any]) -> dict[str, Any]:
