@@ -78,7 +78,8 @@ def test_annotations_that_are_not_there_are_told_before_anything_is_exported(tmp
     ("flags", "sentence"),
     [
         (("--precision", "fp32,fp16"), "--precision fp16 cannot be exported; there is fp32, int8"),
-        (("--target", "cuda"), "--target cuda cannot be exported; there is cpu"),
+        (("--target", "cpu,rocm"), "--target rocm cannot be exported; there is cpu, cuda"),
+        (("--target", "cuda"), "--target cuda stands beside the graph that proves it: --target cpu,cuda"),
         (("--min-score", "0.5"), "--min-score and --check-head need --check"),
         (("--task", "summarise"), "no such task: summarise"),
         (("--check", "absent.jsonl"), "absent.jsonl does not exist"),

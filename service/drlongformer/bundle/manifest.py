@@ -164,10 +164,27 @@ class Rounding(Strict):
     most_points: float | None = None
 
 
+class Halving(Strict):
+    """What an fp16 graph changes against the fp32 graph, both computed on a CPU.
+
+    cosine: the lowest between both graphs' mean embeddings of `windows` windows, least allowed `least_cosine`. max_abs_error:
+    the largest difference of an answer, in units of the largest value where that is above one; at most `tolerance`.
+    neighbours_change: the largest difference of an answer alone and in packs, at most `tolerance` too.
+    """
+
+    windows: int
+    cosine: float
+    least_cosine: float
+    max_abs_error: float
+    neighbours_change: float
+    tolerance: float
+
+
 class GraphSpec(Strict):
     """One ONNX graph and the weight files it refers to; `shared_weights` is another graph's.
 
-    A `cpu` graph uses standard operators only and runs on every device, but for an int8 one, which runs on CPUs alone.
+    A `cpu` graph uses standard operators only and runs on every device, but for an int8 one, which runs on CPUs alone. A `cuda`
+    graph's parity is that of the same nodes in fp32 on a CPU; `halving` says what its fp16 changes.
     """
 
     file: FileName
@@ -178,6 +195,7 @@ class GraphSpec(Strict):
     opset: int
     parity: tuple[Parity, ...] = ()
     rounding: Rounding | None = None
+    halving: Halving | None = None
 
     @property
     def files(self) -> tuple[str, ...]:

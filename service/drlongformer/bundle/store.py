@@ -70,7 +70,11 @@ class Bundle:
                 if graph.target == wanted:
                     return graph
         there = sorted({f"{graph.target} {graph.precision}" for graph in self.manifest.graphs})
-        advice = "; `import --precision fp32,int8` makes one for CPUs" if precision == "int8" else ""
+        makes = {
+            "int8": "; `import --precision fp32,int8` makes one for CPUs",
+            "fp16": "; `import --target cpu,cuda` makes one",
+        }
+        advice = makes.get(precision or "", "")
         asked = f"{precision or 'fitting'} graph for {target}"
         raise BundleError(f"model {self.manifest.name!r} has no {asked}; it has {', '.join(there)}{advice}")
 

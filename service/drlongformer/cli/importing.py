@@ -18,7 +18,7 @@ from drlongformer.types import TASKS, Task
 if TYPE_CHECKING:
     from drlongformer.training.gate import Gate
 
-TARGETS = ("cpu",)
+TARGETS = ("cpu", "cuda")
 
 
 @told
@@ -36,7 +36,11 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     normalise: NormaliseOption = None,
     precision: PrecisionsOption = "fp32",
     target: Annotated[
-        str, typer.Option(help="Devices, comma-separated; there is cpu, whose graph runs on every device.")
+        str,
+        typer.Option(
+            metavar="cpu|cpu,cuda",
+            help="Graphs by device: cpu's runs on every device; cuda adds one in fp16 with fused attention.",
+        ),
     ] = "cpu",
     standard: Annotated[
         bool, typer.Option("--standard", help="Also write graphs that optimum and transformers' pipelines load.")
@@ -49,7 +53,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     store: Store = Path("model_store"),
 ) -> None:
     """Export a checkpoint to ONNX, prove it equal, write it as a bundle."""
-    _only("--target", target, TARGETS)
+    targets = _targets(target)
     tasks, rules = _tasks(task), rules_asked(normalise) or ()
     needs_training_packages()
     gate = _gate(check, check_head, min_score)
@@ -59,7 +63,9 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     int8 = int8_asked(precision, max_loss=max_loss, min_cosine=min_cosine, scored_by=scored_by)
     if int8 is not None and gate is not None:
         int8 = replace(int8, comparison=gate.int8)
-    wanted = Wanted(tasks=tasks, word_splitting=words, normalisation=rules, standard=standard, check=gate, int8=int8)
+    wanted = Wanted(
+        tasks=tasks, word_splitting=words, normalisation=rules, standard=standard, check=gate, int8=int8, cuda="cuda" in targets
+    )
     with out.status("importing") as status:
 
         def report(step: str) -> None:
@@ -80,10 +86,14 @@ def _gate(gold: Path | None, head: str | None, min_score: float | None) -> Gate 
     return None
 
 
-def _only(flag: str, asked: str, there: tuple[str, ...]) -> None:
-    """Raise SettingsError for what no graph can be made for."""
-    if unknown := sorted({name.strip() for name in asked.split(",")} - set(there)):
-        raise settings.SettingsError(f"{flag} {', '.join(unknown)} cannot be exported; there is {', '.join(there)}")
+def _targets(asked: str) -> set[str]:
+    """The devices that graphs are made for. Raises SettingsError for others, and where cpu, which proves cuda, is left out."""
+    targets = {name.strip() for name in asked.split(",")}
+    if unknown := sorted(targets - set(TARGETS)):
+        raise settings.SettingsError(f"--target {', '.join(unknown)} cannot be exported; there is {', '.join(TARGETS)}")
+    if "cpu" not in targets:
+        raise settings.SettingsError("--target cuda stands beside the graph that proves it: --target cpu,cuda")
+    return targets
 
 
 def _tasks(names: list[str] | None) -> list[Task] | None:

@@ -1,6 +1,6 @@
 """A model in our form to a bundle: export, prove, check, write; whether it was imported or trained just now.
 
-    LongformerWithHeads + heads + tokenizer -> export (fp32, int8, standard graphs) + proofs -> trial bundle -> check -> bundle
+    LongformerWithHeads + heads + tokenizer -> export (fp32, int8, CUDA, standard) + proofs -> trial bundle -> check -> bundle
 
 What is not proved equal, or what its check refuses, is not written, and nothing is left behind.
 """
@@ -24,6 +24,7 @@ from drlongformer.errors import BundleError, CheckpointError
 from drlongformer.model import standard
 from drlongformer.model.card import card
 from drlongformer.model.checkpoint import architecture, hf_config
+from drlongformer.model.cuda import export_cuda
 from drlongformer.model.export import export, rounded
 from drlongformer.model.export import heads_of as outputs_of
 from drlongformer.model.heads import LongformerWithHeads
@@ -64,7 +65,7 @@ class Extras:
 
     reference: Hugging Face's side of the proof, by default built from the model's weights. standard: also write the graphs of
     `standard.py`; config: the `config.json` beside them, by default the model's own. check: see `Check`; what it gives goes
-    into the manifest's scores. int8: also write an int8 graph.
+    into the manifest's scores. int8: also write an int8 graph. cuda: also write the fp16 graph of `cuda.py`.
     """
 
     reference: Reference | None = None
@@ -72,6 +73,7 @@ class Extras:
     config: Mapping[str, Any] | None = None
     check: Check | None = None
     int8: Int8 | None = None
+    cuda: bool = False
 
 
 def check_name(name: str) -> None:
@@ -112,6 +114,8 @@ def export_bundle(
     with _scratch(store) as scratch:
         graph = export(model, scratch, reference=reference, store_fp16=store_fp16, report=report)
         graphs = [graph, *_int8(model, scratch, graph, reference, extras.int8, report)]
+        if extras.cuda:
+            graphs.append(export_cuda(model, scratch, reference=reference, report=report))
         sources: dict[str, Path | bytes] = {name: scratch / name for each in graphs for name in each.files}
         proofs: dict[str, Parity] = {}
         if extras.standard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drlongformer.bundle import HeadSpec, Manifest, Parity, Rounding
+from drlongformer.bundle import Halving, HeadSpec, Manifest, Parity, Rounding, Target
 
 
 def card(manifest: Manifest, *, standard: Mapping[str, Parity] | None = None) -> str:
@@ -17,8 +17,9 @@ def card(manifest: Manifest, *, standard: Mapping[str, Parity] | None = None) ->
         _heads(manifest.heads),
         *_warnings(manifest.heads),
         "## Proof of the export",
-        *(_proof(graph.file, graph.parity) for graph in manifest.graphs if graph.parity),
+        *(_proof(graph.file, graph.parity, graph.target) for graph in manifest.graphs if graph.parity),
         *told_of_int8(manifest),
+        *(_halved(graph.file, graph.halving) for graph in manifest.graphs if graph.halving),
         *_standard(standard or {}),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -80,10 +81,21 @@ def _changed(file: str, rounding: Rounding) -> str:
     return "\n".join((told, "", *head, *rows))
 
 
-def _proof(file: str, parity: tuple[Parity, ...]) -> str:
+def _halved(file: str, halving: Halving) -> str:
+    """What the fp16 graph changes."""
+    return (
+        f"`{file}` in fp16, against the fp32 graph, both on a CPU: mean embeddings of {halving.windows} windows have a cosine "
+        f"of {halving.cosine:.6f} or more, the least allowed is {halving.least_cosine}; answers differ by at most "
+        f"{halving.max_abs_error:.0e}, and neighbours change one by at most {halving.neighbours_change:.0e}, the tolerance is "
+        f"{halving.tolerance:.0e}. A card's own rounding comes on top."
+    )
+
+
+def _proof(file: str, parity: tuple[Parity, ...], target: Target = "cpu") -> str:
     rows = [
         f"| {each.against} | {', '.join(map(str, each.lengths))} | {each.max_abs_error:.1e} | {each.tolerance:.0e} |"
         for each in parity
     ]
     table = ("| against | lengths of the pack's windows | largest error | tolerance |", "|---|---|---|---|", *rows)
-    return "\n".join((f"`{file}`, run by ONNX Runtime on the CPU:", "", *table))
+    form = "" if target == "cpu" else ", the same nodes in fp32"
+    return "\n".join((f"`{file}`{form}, run by ONNX Runtime on the CPU:", "", *table))

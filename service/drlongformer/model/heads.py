@@ -28,8 +28,8 @@ class MaskedLanguageHead(nn.Module):
         self.decoder.weight = word_embeddings.weight
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.decoder(self.layer_norm(F.gelu(self.dense(x)))) + self.bias
-        return out
+        x = self.layer_norm(F.gelu(self.dense(x)))
+        return F.linear(x, self.decoder.weight.to(x.dtype)) + self.bias  # the words may be fp16 (`fused.halved`), scores never
 
 
 class ClassificationHead(nn.Module):
@@ -93,6 +93,7 @@ class LongformerWithHeads(nn.Module):
         """
         hidden = self.longformer(pack)  # [M, B, C]
         flat = hidden.reshape(-1, hidden.shape[-1])
-        outputs = {name: flat[at] if name == HIDDEN else self.heads[name](flat[at]) for name, at in rows.items()}
+        read = {name: flat[at].float() for name, at in rows.items()}
+        outputs = {name: states if name == HIDDEN else self.heads[name](states) for name, states in read.items()}
         member = (segment_of_slot[:, None, :] == segment_index[None, :, None]).float()  # [M, K, B]
         return outputs, member @ hidden.float()

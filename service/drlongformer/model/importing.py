@@ -38,8 +38,8 @@ ATTENTION: Mapping[Task, Attention] = {"classify": "first", "similarity": "first
 class Wanted:
     """How a checkpoint is imported. tasks: those to serve, by default all that it has. block: token slots of a block.
 
-    word_splitting and normalisation: what the heads were trained on, see `convert_tokenizer`. standard, check and int8: see
-    `Extras`.
+    word_splitting and normalisation: what the heads were trained on, see `convert_tokenizer`. standard, check, int8, cuda:
+    see `Extras`.
     """
 
     tasks: Sequence[Task] | None = None
@@ -48,6 +48,7 @@ class Wanted:
     standard: bool = False
     check: Check | None = None
     int8: Int8 | None = None
+    cuda: bool = False
     block: int = 128
 
 
@@ -100,6 +101,7 @@ def import_model(
             config=read_json(found.folder / "config.json"),
             check=wanted.check,
             int8=wanted.int8,
+            cuda=wanted.cuda,
         ),
         report=report,
     )

@@ -3,6 +3,7 @@
 Local attention is dense: a query block sees its own block and the r = ceil(w / B) blocks on each side, plus one column per
 global token; one gather lays their keys side by side, head by head, straight from the projection. Global queries absorb their
 key and value projections, so these are never applied to all tokens. The last layer computes only the blocks that a head reads.
+Local attention has other forms for other devices (`fused.py`, `flexible.py`); `Encoder.neighbourhood_of` says which is used.
 Parameters carry the names of Hugging Face's `state_dict`. Source: Beltagy et al. 2020, Longformer (arXiv 2004.05150), section
 3; the layout is our own.
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +144,26 @@ class Embeddings(nn.Module):
         places = self.position_embeddings.weight + self.token_type_embeddings.weight[0]
         x = self.word_embeddings(pack.input_ids) + F.embedding(position, places)
         out: Tensor = self.dropout(self.LayerNorm(x))
-        return out
+        return out.to(self.word_embeddings.weight.dtype)  # summed and normalised in fp32 where the words are fp16 (`halved`)
+
+
+class LocalAttention(Protocol):
+    """What the query blocks of a layer see, and a way to compute their attention; query_blocks `[M]`, None for all."""
+
+    @property
+    def query_blocks(self) -> Tensor | None: ...
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, heads: int, dropout: float) -> Tensor:
+        """query `[M, B, C]`, key and value `[N, B, C]` to the mixed values `[M, B, C]`; scores are scaled by 1 / sqrt(E)."""
+        ...
+
+
+class NeighbourhoodOf(Protocol):
+    """Makes the local attention of a pack for one window; see `neighbourhood`."""
+
+    def __call__(
+        self, pack: Pack, *, window: int, farthest: int, query_blocks: Tensor | None, dtype: torch.dtype
+    ) -> LocalAttention: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +177,22 @@ class Neighbourhood:
     query_blocks: Tensor | None
     key_slots: Tensor
     bias: Tensor
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, *, heads: int, dropout: float) -> Tensor:
+        """See `LocalAttention`; keys and values are gathered head by head, straight from their projections."""
+        slots, size = query.shape[1:]
+        head_size = size // heads
+        query = query.view(-1, slots, heads, head_size)
+        key, value = key.view(-1, head_size), value.view(-1, head_size)  # a row per slot and head
+        rows = self.key_slots[:, None, :] * heads + torch.arange(heads, device=query.device)[:, None]  # [M, H, X]
+        out = F.scaled_dot_product_attention(
+            query.transpose(1, 2),  # [M, H, B, E]
+            F.embedding(rows, key),  # [M, H, X, E]
+            F.embedding(rows, value),
+            attn_mask=self.bias.to(query.dtype),
+            dropout_p=dropout,
+        )
+        return out.transpose(1, 2).reshape(-1, slots, size)
 
 
 def neighbourhood(pack: Pack, *, window: int, farthest: int, query_blocks: Tensor | None, dtype: torch.dtype) -> Neighbourhood:
@@ -213,23 +249,14 @@ class SelfAttention(nn.Module):
         self.key_global = nn.Linear(size, size)
         self.value_global = nn.Linear(size, size)
 
-    def forward(self, x: Tensor, pack: Pack, near: Neighbourhood) -> Tensor:
+    def forward(self, x: Tensor, pack: Pack, near: LocalAttention) -> Tensor:
         """x `[N, B, C]` to `[M, B, C]`: the mixed values of the query blocks, before the output projection."""
         return _put_global(self._local(x, near), self._global(x, pack), pack, near.query_blocks)
 
-    def _local(self, x: Tensor, near: Neighbourhood) -> Tensor:
-        slots, size = x.shape[1:]
-        query = self.query(_take(x, near.query_blocks)).view(-1, slots, self.heads, self.head_size)
-        key, value = self.key(x).view(-1, self.head_size), self.value(x).view(-1, self.head_size)  # a row per slot and head
-        rows = near.key_slots[:, None, :] * self.heads + torch.arange(self.heads, device=x.device)[:, None]  # [M, H, X]
-        out = F.scaled_dot_product_attention(
-            query.transpose(1, 2),  # [M, H, B, E]
-            F.embedding(rows, key),  # [M, H, X, E]
-            F.embedding(rows, value),
-            attn_mask=near.bias.to(query.dtype),
-            dropout_p=self.dropout_prob if self.training else 0.0,
-        )
-        return out.transpose(1, 2).reshape(-1, slots, size)
+    def _local(self, x: Tensor, near: LocalAttention) -> Tensor:
+        query = self.query(_take(x, near.query_blocks))
+        dropout = self.dropout_prob if self.training else 0.0
+        return near.attend(query, self.key(x), self.value(x), heads=self.heads, dropout=dropout)
 
     def _global(self, x: Tensor, pack: Pack) -> Tensor:
         """Answers of the global queries, `[D, G, C]`; scores, softmax and sums in fp32 whatever the precision of x."""
@@ -372,7 +399,7 @@ class Layer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = AttentionOutput(config, config.intermediate_size)
 
-    def forward(self, x: Tensor, pack: Pack, near: Neighbourhood) -> Tensor:
+    def forward(self, x: Tensor, pack: Pack, near: LocalAttention) -> Tensor:
         """x `[N, B, C]` to `[M, B, C]`."""
         residual = _take(x, near.query_blocks)
         x = self.attention.output(self.attention.self(x, pack, near), residual)
@@ -381,13 +408,16 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The layers; only the last one knows which blocks are read."""
+    """The layers; only the last one knows which blocks are read. neighbourhood_of: the form of local attention."""
+
+    neighbourhood_of: NeighbourhoodOf
 
     def __init__(self, config: LongformerConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.windows = config.attention_window
         self.farthest = -(-config.max_tokens // config.block) - 1
+        self.neighbourhood_of = neighbourhood
 
     def forward(self, x: Tensor, pack: Pack) -> Tensor:
         """x `[N, B, C]` to `[M, B, C]`."""
@@ -398,8 +428,8 @@ class Encoder(nn.Module):
         out: Tensor = self.layer[-1](x, pack, last)
         return out
 
-    def _near(self, pack: Pack, window: int, query_blocks: Tensor | None, dtype: torch.dtype) -> Neighbourhood:
-        return neighbourhood(pack, window=window, farthest=self.farthest, query_blocks=query_blocks, dtype=dtype)
+    def _near(self, pack: Pack, window: int, query_blocks: Tensor | None, dtype: torch.dtype) -> LocalAttention:
+        return self.neighbourhood_of(pack, window=window, farthest=self.farthest, query_blocks=query_blocks, dtype=dtype)
 
 
 class Longformer(nn.Module):

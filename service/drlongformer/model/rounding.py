@@ -1,4 +1,4 @@
-"""The proof of an int8 graph: what it changes against the fp32 graph it was made from, and that neighbours change nothing.
+"""The proof of an int8 or fp16 graph: what it changes against the fp32 graph, and that neighbours change nothing.
 
 Its own numbers are coarse, so the tolerance of parity is not for it; what counts is that embeddings point the same way, and
 that a window's answer is the same alone and in any pack. Windows have the lengths of the parity proof and random ids: every
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from drlongformer.bundle import Bundle, Compared, GraphSpec, Manifest, Rounding
+from drlongformer.bundle import Bundle, Compared, GraphSpec, Halving, Manifest, Rounding
 from drlongformer.errors import ParityError
 from drlongformer.model import quantize
 from drlongformer.model.longformer import LongformerConfig
@@ -24,6 +24,9 @@ from drlongformer.types import FloatArray, WindowInput, WindowOutput
 
 LEAST_COSINE = 0.995
 MOST_POINTS = 0.5
+LEAST_COSINE_HALVED = 0.9999
+TOLERANCE_HALVED = 2e-2
+"""Of answers in fp16, in units of the largest value: a step of fp16 is 1e-3 of a number, and the steps of all layers add up."""
 Comparison = Callable[[Bundle, Mapping[str, Any]], Mapping[str, Compared]]
 """Scores a bundle's int8 graph as its check did the fp32 one; given the bundle and the check's scores."""
 
@@ -81,30 +84,76 @@ def within_limits(manifest: Manifest, compared: Mapping[str, Compared], *, most_
 
 def prove(graph: Path, fp32: Path, model: Model, *, layers: quantize.Layers, least_cosine: float = LEAST_COSINE) -> Rounding:
     """Compare both graphs, and the int8 one with itself alone and in packs; raises ParityError out of the limits."""
-    windows = _asked(model)
-    alone = _one_by_one(GraphSession(graph), model, windows)
-    cosine = min(map(_cosine, alone, _one_by_one(GraphSession(fp32), model, windows)))
-    if not cosine >= least_cosine:  # not a number is out of the limit, too
-        raise ParityError(
-            f"an embedding in int8 has a cosine of {cosine:.6f} with fp32's, the least is {least_cosine}; nothing was written"
-        )
-    short = [place for place, window in enumerate(windows) if len(window) <= LONG]
-    session = GraphSession(graph)
-    apart = max(
-        _difference(alone[place], answer)
-        for order in (short, short[::-1])
-        for place, answer in zip(order, _together(session, model, [windows[place] for place in order]), strict=True)
-    )
-    if not apart <= TOLERANCE:
-        raise ParityError(f"neighbours change an answer of the int8 graph by {apart:.1e}, the tolerance is {TOLERANCE:.0e}")
+    found = _compared(graph, fp32, model)
+    _require(found, name="int8", least_cosine=least_cosine, tolerance=TOLERANCE)
     return Rounding(
         layers=layers.int8,
         linear_layers=layers.linear,
-        windows=len(windows),
-        cosine=cosine,
+        windows=found.windows,
+        cosine=found.cosine,
         least_cosine=least_cosine,
-        neighbours_change=apart,
+        neighbours_change=found.neighbours_change,
     )
+
+
+def prove_halved(graph: Path, fp32: Path, model: Model, *, least_cosine: float = LEAST_COSINE_HALVED) -> Halving:
+    """Compare an fp16 graph with the fp32 one, and with itself alone and in packs; raises ParityError out of the limits."""
+    found = _compared(graph, fp32, model)
+    _require(found, name="fp16", least_cosine=least_cosine, tolerance=TOLERANCE_HALVED)
+    if not found.max_abs_error <= TOLERANCE_HALVED:
+        raise ParityError(
+            f"an answer in fp16 differs from fp32's by {found.max_abs_error:.1e}, the tolerance is {TOLERANCE_HALVED:.0e}"
+        )
+    return Halving(
+        windows=found.windows,
+        cosine=found.cosine,
+        least_cosine=least_cosine,
+        max_abs_error=found.max_abs_error,
+        neighbours_change=found.neighbours_change,
+        tolerance=TOLERANCE_HALVED,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The lowest cosine with fp32, the largest difference from it, and the largest that neighbours make."""
+
+    windows: int
+    cosine: float
+    max_abs_error: float
+    neighbours_change: float
+
+
+def _compared(graph: Path, fp32: Path, model: Model) -> _Found:
+    windows = _asked(model)
+    session = GraphSession(graph)
+    alone = _one_by_one(session, model, windows)
+    wanted = _one_by_one(GraphSession(fp32), model, windows)
+    short = [place for place, window in enumerate(windows) if len(window) <= LONG]
+    packed = [
+        (alone[place], answer)
+        for order in (short, short[::-1])
+        for place, answer in zip(order, _together(session, model, [windows[place] for place in order]), strict=True)
+    ]
+    return _Found(
+        windows=len(windows),
+        cosine=min(map(_cosine, alone, wanted)),
+        max_abs_error=max(map(_difference, alone, wanted)),
+        neighbours_change=max(_difference(one, beside) for one, beside in packed),
+    )
+
+
+def _require(found: _Found, *, name: str, least_cosine: float, tolerance: float) -> None:
+    if not found.cosine >= least_cosine:  # not a number is out of the limit, too
+        raise ParityError(
+            f"an embedding in {name} has a cosine of {found.cosine:.6f} with fp32's, the least is {least_cosine}; "
+            "nothing was written"
+        )
+    if not found.neighbours_change <= tolerance:
+        raise ParityError(
+            f"neighbours change an answer of the {name} graph by {found.neighbours_change:.1e}, "
+            f"the tolerance is {tolerance:.0e}"
+        )
 
 
 def _asked(model: Model) -> list[WindowInput]:
