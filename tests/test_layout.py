@@ -85,7 +85,10 @@ GUARDS = (
         ),
     ),
     Guarded(packages=frozenset({"httpx"}), places=frozenset({"client"})),
-    Guarded(packages=frozenset({"onnxruntime"}), places=frozenset({"serving.engine", "model", "training"})),
+    Guarded(
+        packages=frozenset({"onnxruntime"}),
+        places=frozenset({"serving.engine", "serving.bucketed_engine", "serving.buffers", "model", "training"}),
+    ),
     Guarded(packages=frozenset({"opentelemetry"}), places=frozenset({"api.tracing"})),
     Guarded(packages=frozenset({"openvino"}), places=frozenset({"serving.openvino_engine"})),
     Guarded(packages=frozenset({"torch", "transformers", "onnx", "onnxscript"}), places=frozenset({"model", "training"})),

@@ -178,11 +178,17 @@ class Models(_Group):
     engine: Literal["onnxruntime", "openvino"] = Field(
         "onnxruntime", description="What computes; `openvino` is faster on a CPU and needs the extra of that name."
     )
-    precision: Literal["fp32", "bf16", "int8"] = Field(
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = Field(
         "fp32",
         description="What products are computed in; `bf16` needs `openvino` and a processor with AMX or AVX-512 BF16, is "
         "several times faster there, and changes the third digit of answers; `int8` needs a bundle with an int8 graph and "
-        "VNNI or AMX, and costs what the bundle says.",
+        "VNNI or AMX, and costs what the bundle says; `fp16` needs a card and a bundle with a `cuda` graph.",
+    )
+    gpu_memory_gib: float = Field(
+        0.0,
+        ge=0,
+        description="The most of each card's memory that the engine takes, in GiB; 0 takes what it needs, and with too low a "
+        "limit batches fail and shrink.",
     )
     threads: int = Field(
         0,

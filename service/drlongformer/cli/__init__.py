@@ -74,7 +74,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         str | None, typer.Option(metavar="cpu|cuda[:i,...]", help="Device that computes, or several: cuda:0,cuda:1.")
     ] = None,
     engine: Annotated[str | None, typer.Option(metavar="onnxruntime|openvino", help="What computes.")] = None,
-    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16|int8", help="What products are computed in.")] = None,
+    precision: Annotated[str | None, typer.Option(metavar="fp32|fp16|bf16|int8", help="What products are computed in.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of each engine; 0 takes every core.")] = None,
     keys: Annotated[Path | None, typer.Option(metavar="FILE", help="File of API keys; every request then needs one.")] = None,
     insecure_no_keys: Annotated[

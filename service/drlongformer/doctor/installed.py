@@ -10,6 +10,7 @@ from importlib import metadata
 from drlongformer import __version__, bundle
 from drlongformer.bundle import Bundle
 from drlongformer.errors import BundleError
+from drlongformer.serving.cards import cards, usable
 from drlongformer.serving.engine import available_cpus
 from drlongformer.serving.engines import Compute, open_engines
 from drlongformer.settings import Settings, require_store
@@ -32,6 +33,9 @@ def findings(settings: Settings) -> Iterator[Finding]:
     for name in PACKAGES:
         yield Finding(what=name, found=installed(name) or "not installed")
     yield Finding(what="CPUs for this process", found=str(available_cpus()))
+    for card in cards():
+        yield Finding(what=f"card {card.index}", found=card.description)
+    yield Finding(what="cards that can be used", found=usable())
     store = settings.models.store
     held = ", ".join(bundle.names(store)) or "no bundle" if store.is_dir() else "no such folder"
     yield Finding(what="store", found=f"{store}: {held}")

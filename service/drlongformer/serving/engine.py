@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import numpy as np
@@ -20,7 +21,9 @@ import onnxruntime as ort
 from drlongformer.bundle import Bundle, GraphSpec, Precision, Target
 from drlongformer.errors import BundleError, Cancelled, DeviceUnavailable, EngineFailed
 from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, blocks_of, pack, unpack
+from drlongformer.serving.cards import cards, require_supported
 from drlongformer.serving.failures import failure_of
+from drlongformer.serving.staging import Staged, answers_in_parts
 from drlongformer.types import HIDDEN, FloatArray, IntArray, WindowInput, WindowOutput
 
 logger = logging.getLogger(__name__)
@@ -87,8 +90,11 @@ def compute(
     Raises EngineFailed, whatever breaks, and Cancelled.
     """
     try:
-        batch = pack(_accompanied(windows, engine), block=engine.block, heads=engine.heads)
-        outputs = unpack(batch, engine.run(batch, stop))[: len(windows)]
+        if isinstance(engine, Staged):
+            outputs = answers_in_parts(engine, windows, stop)
+        else:
+            batch = pack(_accompanied(windows, engine), block=engine.block, heads=engine.heads)
+            outputs = unpack(batch, engine.run(batch, stop))[: len(windows)]
         return [_digested(output, digest) for output, digest in zip(outputs, digests, strict=True)]
     except (EngineFailed, Cancelled):
         raise
@@ -144,15 +150,8 @@ class GraphEngine:
         self._check_ids(batch)
         if stop is not None and stop.is_set():
             raise Cancelled("the batch was stopped before it began: nobody waits for it")
-        try:
+        with self._failures_of(batch, stop):
             *rows, sums = self._compute(batch.feeds(), stop)
-        except Exception as error:
-            if stop is not None and stop.is_set():
-                raise Cancelled("the batch was stopped: nobody waits for it") from error
-            told = str(error)  # our logs write no exception's message; this one names nodes and shapes, no text
-            logger.exception("%s failed on %d windows in %d slots: %s", self.provider, len(batch.shares), batch.slots, told)
-            failure = failure_of(error)
-            raise failure(f"the engine failed on a batch of {len(batch.shares)} windows, {batch.slots} slots") from error
         return EngineOutput(rows=dict(zip(self.heads, rows, strict=True)), segment_sums=sums)
 
     def warm_up(self) -> float:
@@ -166,6 +165,19 @@ class GraphEngine:
             self.run(batch)
             seconds = time.perf_counter() - started
         return seconds / (self._max_blocks * self.block)
+
+    @contextmanager
+    def _failures_of(self, batch: PackedBatch, stop: Stop | None) -> Iterator[None]:
+        """Turn whatever the library raises into EngineFailed in one of its kinds, or Cancelled where `stop` was set."""
+        try:
+            yield
+        except Exception as error:
+            if stop is not None and stop.is_set():
+                raise Cancelled("the batch was stopped: nobody waits for it") from error
+            told = str(error)  # our logs write no exception's message; this one names nodes and shapes, no text
+            logger.exception("%s failed on %d windows in %d slots: %s", self.provider, len(batch.shares), batch.slots, told)
+            failure = failure_of(error)
+            raise failure(f"the engine failed on a batch of {len(batch.shares)} windows, {batch.slots} slots") from error
 
     def _compute(self, feeds: Mapping[str, IntArray], stop: Stop | None) -> list[FloatArray]:
         """The outputs of every head, in their order, then `segment_sums`; raises anything."""
@@ -187,7 +199,7 @@ class OnnxEngine(GraphEngine):
         target, index = parse_device(device)
         graph = bundle.graph(target, precision)
         self._arena = f"{'gpu' if target == 'cuda' else 'cpu'}:{index}"
-        self._session = _session(bundle, graph, target, index, threads or available_cpus())
+        self._session = open_session(bundle, graph, device, threads or available_cpus(), {"use_tf32": "0"})  # as the CPU's fp32
         widths = {output.name: output.shape[-1] for output in self._session.get_outputs() if output.name != SEGMENT_SUMS}
         super().__init__(bundle, device=device, provider=PROVIDERS[target], precision=graph.precision, widths=widths)
 
@@ -231,7 +243,11 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _session(bundle: Bundle, graph: GraphSpec, target: Target, index: int, threads: int) -> ort.InferenceSession:
+def open_session(
+    bundle: Bundle, graph: GraphSpec, device: str, threads: int, cuda_options: Mapping[str, str]
+) -> ort.InferenceSession:
+    """A session on the device that is named, and on no other. Raises DeviceUnavailable and BundleError."""
+    target, index = parse_device(device)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -239,9 +255,8 @@ def _session(bundle: Bundle, graph: GraphSpec, target: Target, index: int, threa
     options.log_severity_level = 3
     providers: list[str | tuple[str, dict[str, str]]] = [PROVIDERS["cpu"]]
     if target == "cuda":
-        _prepare_cuda()
-        # TF32 rounds fp32 products to 10 bits: answers would differ from the CPU's.
-        providers.insert(0, (PROVIDERS["cuda"], {"device_id": str(index), "use_tf32": "0"}))
+        _prepare_cuda(index)
+        providers.insert(0, (PROVIDERS["cuda"], {"device_id": str(index), **cuda_options}))
     try:
         session = ort.InferenceSession(bundle.folder / graph.file, options, providers=providers)
     except Exception as error:
@@ -253,11 +268,15 @@ def _session(bundle: Bundle, graph: GraphSpec, target: Target, index: int, threa
     return session
 
 
-def _prepare_cuda() -> None:
-    """Load CUDA's and cuDNN's libraries from their Python packages. Raises DeviceUnavailable without a CUDA build."""
+def _prepare_cuda(index: int) -> None:
+    """Load CUDA's and cuDNN's libraries from their Python packages.
+
+    Raises DeviceUnavailable without a CUDA build, and for a card that it has no kernels for.
+    """
     there = ort.get_available_providers()
     if PROVIDERS["cuda"] not in there:
         raise DeviceUnavailable(f"this onnxruntime has no CUDA, only {', '.join(there)}; install the `gpu` extra")
+    require_supported(cards(), index)
     ort.preload_dlls()
 
 
