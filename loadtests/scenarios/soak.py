@@ -1,4 +1,4 @@
-"""Hours at 80 % load: the slope of memory after the warm-up, and a positive control that must be flagged.
+"""Hours at 80 % load: the slope of memory's floor after the warm-up, and a positive control that must be flagged.
 
 The control is the same service with 16 KiB kept of every request (`loadtests/leaking.py`), for a quarter of the time: a
 soak that would not see it says nothing about the service. A short run is all warm-up, so it has a coarse limit, and a
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from loadtests.bench import Bench, Bodies, sender, speed_between
 from loadtests.exposition import Page, adds_up
-from loadtests.growth import Growth, Sample, growth
+from loadtests.growth import BLOCKS, Growth, Sample, floors, growth
 from loadtests.openloop import closed_loop, drive, percentile, poisson, statuses
 from loadtests.report import Report, Target
 from loadtests.server import MIB, SERVE, Server, serving
@@ -28,7 +28,9 @@ SHORT_LIMIT, SHORT_RATE = 20_000.0, 10.0
 LIMIT_MIB_PER_HOUR = 1.0
 WARM_UP = 0.3
 """Part of the time that is not looked at: arenas, caches and the batch budget settle."""
-SAMPLES = 400
+SAMPLE_SECONDS = 0.1
+FLOORS = 240
+"""Points that are written down: the least of so many parts of a run."""
 
 
 async def run(bench: Bench) -> Report:
@@ -63,17 +65,17 @@ async def _soak(bench: Bench, report: Report, name: str, command: Sequence[str],
         rate = min(rate, SHORT_RATE) if bench.short else rate
         count = math.ceil(rate * seconds)
         plan = poisson(rate, list(itertools.islice(itertools.cycle(mixed), count)), bench.random)
-        watching = asyncio.create_task(_watch(server, seconds / SAMPLES))
+        watching = asyncio.create_task(_watch(server))
         outcomes = await drive(plan, send)
         watching.cancel()
         samples = await watching
         report.laws += adds_up(Page(await client.page()), client.tally)
         await client.close()
     late = [sample for sample in samples if sample.seconds > WARM_UP * samples[-1].seconds]
-    found = growth(late)
+    found, drawn = growth(late), floors(samples, FLOORS)
     report.figures[name] = {
-        "seconds": [round(each.seconds) for each in samples],
-        "mib": [round(each.mib, 2) for each in samples],
+        "seconds": [round(each.seconds) for each in drawn],
+        "mib": [round(each.mib, 2) for each in drawn],
     }
     report.rows.append(
         {
@@ -83,8 +85,8 @@ async def _soak(bench: Bench, report: Report, name: str, command: Sequence[str],
             "not answered": len(outcomes) - statuses(outcomes).get("200", 0),
             "p50 ms": 1000 * percentile(outcomes, 50),
             "p99 ms": 1000 * percentile(outcomes, 99),
-            "MiB after warm-up": late[0].mib,
-            "MiB at the end": late[-1].mib,
+            "MiB after warm-up, least": floors(late, BLOCKS)[0].mib,
+            "MiB at the end, least": floors(late, BLOCKS)[-1].mib,
             "MiB/h": found.mib_per_hour,
             "rising": found.rising,
         }
@@ -92,12 +94,12 @@ async def _soak(bench: Bench, report: Report, name: str, command: Sequence[str],
     return found
 
 
-async def _watch(server: Server, every_seconds: float) -> list[Sample]:
+async def _watch(server: Server) -> list[Sample]:
     """Memory, again and again, until cancelled."""
     begin, samples = asyncio.get_running_loop().time(), list[Sample]()
     try:
         while True:
-            await asyncio.sleep(every_seconds)
+            await asyncio.sleep(SAMPLE_SECONDS)
             seconds = asyncio.get_running_loop().time() - begin
             samples.append(Sample(seconds=seconds, mib=server.resident_bytes / MIB))
     except asyncio.CancelledError:

@@ -33,6 +33,15 @@ def test_a_rise_below_the_limit_is_no_leak() -> None:
     assert not growth(series(200 + np.arange(360) * 10 / 3600 * 0.5)).is_leak(1.0)
 
 
+def test_what_batches_take_for_a_while_hides_no_leak_and_is_none() -> None:
+    batches = np.random.default_rng(1).uniform(0, 150, 36_000) * (np.random.default_rng(2).random(36_000) < 0.8)
+    seconds = np.arange(36_000) * 0.1
+    assert not growth([Sample(seconds=at, mib=200 + mib) for at, mib in zip(seconds, batches, strict=True)]).is_leak(1.0)
+    leak = [Sample(seconds=at, mib=200 + mib + at / 3600 * 20) for at, mib in zip(seconds, batches, strict=True)]
+    assert growth(leak).is_leak(1.0)
+    assert growth(leak).mib_per_hour == pytest.approx(20, rel=0.1)
+
+
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(ValueError, match=f"11 samples, at least {BLOCKS}"):
         growth(series(NOISE[:11]))

@@ -24,7 +24,7 @@ from drlongformer.serving.models import Models, ServedModel
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 1.0
-CHECKS_PER_TRIM: Final = 60
+CHECKS_PER_TRIM: Final = 10
 """Checks after which free memory is given back to the system; at the next one where a model was unloaded."""
 Signature = tuple[int, int, int] | None
 
