@@ -8,7 +8,7 @@ PEERS ?= $(HOME)/.cache/drlongformer-peers
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve test lint format types unit mutation peers image clean
+.PHONY: help serve test lint format types unit openapi mutation peers image clean
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ unit: $(VENV)/.development ## Run the tests (ARGS="-m 'not slow'" leaves out the
 format: $(VENV)/.development ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+openapi: $(VENV)/.development ## Write docs/openapi.json, the contract that a test compares
+	$(BIN)/python -m drlongformer.api.contract > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json
 
 mutation: $(VENV)/.development ## Test the tests of queue, batcher, limits and windows; an hour or more (ARGS="'drlongformer.text.windows*'" takes some)
 	$(INSTALL) --editable '.[mutation]'

@@ -17,7 +17,7 @@ def client(tmp_path: Path) -> TestClient:
     (tmp_path / "secret.js").write_text("no", encoding="utf-8")
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.include_router(shelf_routes(Shelf(prefix="/shelf", folder=tmp_path, names=("page.js",))))
-    app.add_api_route("/", lambda: page("<!doctype html>", style_nonce="abc"))
+    app.add_api_route("/", lambda: page("<!doctype html>", style_hashes=["sha256-abc="]))
     return TestClient(app)
 
 
@@ -48,7 +48,8 @@ def test_a_page_loads_nothing_of_another_site_and_runs_no_script_that_stands_in_
     rules = dict(rule.split(" ", 1) for rule in client.get("/").headers["content-security-policy"].split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == rules["connect-src"] == "'self'"
-    assert rules["style-src"] == "'self' 'nonce-abc'"
+    assert rules["style-src"] == "'self' 'sha256-abc='"
+    assert "unsafe" not in str(rules)
 
 
 @pytest.mark.parametrize("name", ["a/page.js", "notes.docx", "plain"])

@@ -16,19 +16,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from drlongformer import __version__, bundle, logs
 from drlongformer.api import lag, watchdog
 from drlongformer.api.audit import AuditLog
 from drlongformer.api.compat.surfaces import surface_routes
-from drlongformer.api.documentation import SUMMARY, TITLE, ask_for_keys, page, request_schemas, tell_refusals
+from drlongformer.api.documentation import (
+    SUMMARY,
+    TITLE,
+    ask_for_keys,
+    request_schemas,
+    show_problem,
+    tell_headers,
+    tell_refusals,
+)
 from drlongformer.api.examples import EXAMPLES
 from drlongformer.api.exchange import Exchange, account_refused
 from drlongformer.api.gate import OPEN, SCOPES, Access, KeyGate, follow
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.limits import BodyGate
+from drlongformer.api.pages import page_routes
 from drlongformer.api.playground import PAGE, playground_routes
 from drlongformer.api.room import Room
 from drlongformer.api.routes import REQUESTS, Service, reading_routes, task_routes
@@ -188,7 +196,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(surface_routes(service))
     if service.settings.server.playground:
         app.include_router(playground_routes())
-    app.add_api_route("/docs", partial(_docs, app), methods=["GET", "HEAD"], include_in_schema=False)
+    app.include_router(page_routes())
     limits = service.settings.limits
     app.add_middleware(BodyGate, limits=limits, room=Room(service.models, limits=limits))
     if service.access is not None:
@@ -210,12 +218,16 @@ class _Application(FastAPI):
     """FastAPI's document, with the schemas of the bodies that are read by our own reader."""
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is not None:
+            return self.openapi_schema
         document = super().openapi()
         document["components"]["schemas"] |= request_schemas(REQUESTS)
         tell_refusals(document, keyed=self.state.keyed)
+        tell_headers(document)
         if self.state.keyed:
             ask_for_keys(document, but=OPEN)
+        show_problem(document)
         return document
 
 
@@ -252,7 +264,3 @@ def _warm_up(models: Iterable[ServedModel]) -> None:
 async def _pass_on(_request: Request, error: Exception) -> NoReturn:
     """Leave refusals of the router to `Exchange`, where all errors become answers."""
     raise error
-
-
-async def _docs(app: FastAPI) -> HTMLResponse:
-    return HTMLResponse(page(app.openapi()))

@@ -1,21 +1,20 @@
-"""`/openapi.json` and `/docs`: generated from the very models that read requests and write answers.
+"""`/openapi.json`: generated from the very models that read requests and write answers.
 
-Bodies are read by our own strict reader, not by FastAPI, so their schemas are put into the document here. The page is plain
-HTML made from that document when the service starts: no script, no asset of another site, nothing to ship beside it.
+Bodies and headers are read by our own strict readers, not by FastAPI, so what they take is put into the document here. It is
+committed as `docs/openapi.json` (`make openapi`), so that a change of the contract is seen in a diff.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
-from html import escape
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from drlongformer.api import refusals
-from drlongformer.api.examples import EXAMPLES
+from drlongformer.api.examples import EXAMPLES, READ
 from drlongformer.api.problems import Problem
 from drlongformer.api.schemas import CommonRequest
 
@@ -44,9 +43,10 @@ def for_task(path: str, request: type[CommonRequest[Any]], answer: type[BaseMode
     }
 
 
-def for_reading(meaning: str, answer: type[BaseModel] | None = None, *, tag: str) -> dict[str, Any]:
+def for_reading(path: str, meaning: str, answer: type[BaseModel] | None = None, *, tag: str) -> dict[str, Any]:
     """Arguments of a GET route that describe it."""
-    shown: dict[str, Any] = {"description": meaning}
+    media_type = "text/plain" if answer is None else "application/json"
+    shown: dict[str, Any] = {"description": meaning, "content": {media_type: {"example": READ[path]}}}
     if answer is not None:
         shown["model"] = answer
     return {"responses": {200: shown}, "tags": [tag]}
@@ -79,64 +79,89 @@ def tell_refusals(document: dict[str, Any], *, keyed: bool) -> None:
         document["components"]["schemas"].pop(presumed, None)
 
 
-def page(document: Mapping[str, Any]) -> str:
-    """The document as HTML."""
-    schemas = document["components"]["schemas"]
-    routes = "\n".join(
-        _route(path, method, operation, schemas)
-        for path, operations in document["paths"].items()
-        for method, operation in operations.items()
-    )
-    return _PAGE.format(title=escape(document["info"]["title"]), summary=escape(SUMMARY), routes=routes)
+def tell_headers(document: dict[str, Any]) -> None:
+    """Put into the document which headers are read, and which every answer has."""
+    document["components"] |= {"parameters": dict(_READ), "headers": dict(_SENT)}
+    told = {name: {"$ref": f"#/components/headers/{name}"} for name in _SENT}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            names = [name for name in _READ if path in EXAMPLES or name not in _OF_TASKS]
+            read = [{"$ref": f"#/components/parameters/{name}"} for name in names]
+            operation["parameters"] = [*operation.get("parameters", ()), *read]
+            for answer in operation["responses"].values():
+                answer["headers"] = told | answer.get("headers", {})
 
 
-def _route(path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
-    parts = [f"<section><h2><b>{method.upper()}</b> {escape(path)}</h2><p>{escape(operation.get('description', ''))}</p>"]
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if body:
-        parts += _fields(schemas[body["schema"]["$ref"].rpartition("/")[2]])
-        shown = json.dumps(body["example"], ensure_ascii=False)
-        parts.append(f"<h3>Example</h3><pre>{escape(_curl(path, shown))}</pre>")
-    answer = operation["responses"]["200"].get("content", {}).get("application/json", {}).get("example")
-    if answer:
-        parts.append(f"<pre>{escape(json.dumps(answer, ensure_ascii=False, indent=1))}</pre>")
-    return "".join([*parts, "</section>"])
+def show_problem(document: dict[str, Any]) -> None:
+    """Put an example beside the schema that all refusals share."""
+    document["components"]["schemas"]["Problem"]["examples"] = [
+        {
+            "type": "/problems/document-too-long",
+            "title": "Document too long",
+            "status": 413,
+            "detail": "document 0 has 5120 tokens, the limit is 4096",
+            "instance": _SENT["X-Request-Id"]["example"],
+            "errors": [{"loc": ["inputs", 0], "msg": "document 0 has 5120 tokens, the limit is 4096"}],
+        }
+    ]
 
 
-def _curl(path: str, body: str) -> str:
-    return f"curl http://127.0.0.1:8000{path} -H 'Content-Type: application/json' -d '{body}'"
+def written(document: Mapping[str, Any]) -> str:
+    """The document as it is committed."""
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
 
-def _fields(schema: Mapping[str, Any]) -> Iterator[str]:
-    yield "<table><tr><th>field</th><th>type</th><th>default</th><th>meaning</th></tr>"
-    for name, field in schema["properties"].items():
-        default = "required" if name in schema.get("required", ()) else json.dumps(field.get("default"))
-        cells = (f"<code>{escape(name)}</code>", escape(_type(field)), escape(default), escape(field.get("description", "")))
-        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-    yield "</table>"
+def _parameter(name: str, description: str, schema: Mapping[str, Any], example: str) -> dict[str, Any]:
+    """A header that may be sent."""
+    return {"name": name, "in": "header", "description": description, "schema": dict(schema), "example": example}
 
 
-def _type(field: Mapping[str, Any]) -> str:
-    if "enum" in field:
-        return " | ".join(field["enum"])
-    if "anyOf" in field:
-        return " | ".join(_type(choice) for choice in field["anyOf"])
-    if field.get("type") == "array":
-        return f"[{_type(field.get('items', {}))}]"
-    return str(field.get("type") or field.get("$ref", "").rpartition("/")[2] or field.get("const", "any"))
+_READ: Final[Mapping[str, Mapping[str, Any]]] = {
+    "X-Request-Id": _parameter(
+        "X-Request-Id",
+        "The caller's own id of the request: it comes back, and stands in the log. Kept if it is 1 to 64 letters, digits, "
+        "dots, underscores or hyphens of ASCII, else replaced by one of the service's.",
+        {"type": "string"},
+        "crh-2026-11-22.0042",
+    ),
+    "X-Request-Timeout": _parameter(
+        "X-Request-Timeout",
+        "Seconds, above 0, after which the caller no longer waits; it counts up to the service's own limit, which is also the "
+        "default (`request_seconds` of `/models/{name}`). Where it cannot be met the request is refused at once, with 504.",
+        {"type": "string", "pattern": r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|[0-9]+\.[0-9]*[1-9][0-9]*)$"},
+        "30",
+    ),
+    "traceparent": _parameter(
+        "traceparent",
+        "The caller's span (W3C Trace Context), the parent of the service's where it sends spans; passed over if it is none.",
+        {"type": "string"},
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ),
+}
 
+_OF_TASKS: Final = frozenset({"X-Request-Timeout"})
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24; }}
-h2 {{ font: 600 1.1rem ui-monospace, monospace; border-top: 1px solid #d0d7de; padding-top: 1.5rem; }}
-h2 b {{ color: #0a5c9e; }} h3 {{ font-size: 1rem; }}
-table {{ border-collapse: collapse; width: 100%; font-size: 0.9rem; }}
-td, th {{ border: 1px solid #d0d7de; padding: 0.3rem 0.5rem; text-align: left; vertical-align: top; }}
-pre {{ background: #f6f8fa; padding: 0.8rem; overflow: auto; white-space: pre-wrap; font-size: 0.85rem; }}
-</style></head><body>
-<h1>{title}</h1><p>{summary} The same as data: <a href="openapi.json">openapi.json</a>.</p>
-{routes}
-</body></html>
-"""
+_SENT: Final[Mapping[str, Mapping[str, Any]]] = {
+    "X-Request-Id": {
+        "description": "The id of the request in the service's log, and `instance` of its problem.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "example": "crh-2026-11-22.0042",
+    },
+    "Server-Timing": {
+        "description": "Milliseconds of each stage the request went through: `tokenize`, `queue`, `compute`, and `total`.",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": "tokenize;dur=1.92, queue;dur=0.31, compute;dur=18.40, total;dur=21.07",
+    },
+    "Cache-Control": {
+        "description": "Nothing of an answer may be kept.",
+        "required": True,
+        "schema": {"const": "no-store"},
+    },
+    "X-Content-Type-Options": {
+        "description": "A browser takes an answer for what its type says.",
+        "required": True,
+        "schema": {"const": "nosniff"},
+    },
+}

@@ -109,3 +109,98 @@ EXAMPLES: Mapping[str, Example] = {
         ),
     ),
 }
+
+_SUMMARY: Mapping[str, Any] = {
+    **_MODEL,
+    "device": "cpu",
+    "tasks": ["fill-mask", "classify", "ner", "multiple-choice", "embed"],
+    "max_tokens": 4096,
+    "description": "A small French medical Longformer for trying the service out. Not for clinical use.",
+}
+
+_HEAD: Mapping[str, Any] = {
+    "name": "clinical",
+    "task": "ner",
+    "labels": ["O", "B-CLINENTITY", "I-CLINENTITY"],
+    "global_attention": "first",
+    "pooling": None,
+    "function": None,
+    "thresholds": {},
+    "window_merge": "mean",
+    "score_range": None,
+    "layout": None,
+    "trained": True,
+}
+
+READ: Mapping[str, Any] = {
+    "/models": {"models": [_SUMMARY]},
+    "/models/{name}": {
+        **_SUMMARY,
+        "versions": [2],
+        "mask_token": "<mask>",
+        "normalisation": [],
+        "heads": [_HEAD],
+        "limits": {
+            "max_tokens": 4096,
+            "window_overlap": 512,
+            "max_windows": 64,
+            "max_characters": 1_000_000,
+            "max_documents": 64,
+            "max_answer_items": 200_000,
+            "max_body_bytes": 8_388_608,
+            "request_seconds": 300.0,
+        },
+        "provenance": {
+            "base_model": None,
+            "base_revision": None,
+            "licence": "CC-BY-NC-4.0",
+            "patient_data": False,
+            "training": {"recipe": {"name": "mini", "seed": 20261122}},
+        },
+        "scores": {},
+    },
+    "/livez": {"status": "alive"},
+    "/readyz": {"status": "ready"},
+    "/health": {"status": "ready"},
+    "/usage": {
+        "since": "2026-11-22T06:00:00Z",
+        "usage": [
+            {
+                "day": "2026-11-22",
+                "key": "entrepot-sante",
+                "requests": 1204,
+                "documents": 38_211,
+                "tokens": 41_377_902,
+                "refused": {"overloaded": 3, "document-too-long": 1},
+            }
+        ],
+    },
+    "/debug/slow": {
+        "of": 2000,
+        "requests": [
+            {
+                "time": "2026-11-22T08:14:37.236446Z",
+                "request_id": "crh-2026-11-22.0042",
+                "route": "/ner",
+                "status": 200,
+                "problem": None,
+                "model": "drlongformer-mini:2",
+                "total_seconds": 0.772553,
+                "tokenize_seconds": 0.080866,
+                "queue_seconds": 0.000469,
+                "compute_seconds": 0.661504,
+                "queue_tokens": 0,
+                "batch_documents": 1,
+                "batch_windows": 1,
+                "batch_tokens": 128,
+                "documents": 1,
+                "tokens": "le32",
+                "body_bytes": "le128",
+            }
+        ],
+    },
+    "/metrics": (
+        "# HELP drlongformer_ready Whether the service is ready.\n# TYPE drlongformer_ready gauge\ndrlongformer_ready 1.0\n"
+    ),
+}
+"""An answer of every route that only tells."""

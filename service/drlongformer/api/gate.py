@@ -21,6 +21,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Request
 
+from drlongformer.api import pages
 from drlongformer.api.keys import Key, Ring, Scope
 from drlongformer.api.playground import PAGE
 from drlongformer.api.playground import SHELF as PLAYGROUND
@@ -33,11 +34,11 @@ from drlongformer.serving.requests import Caller
 
 B = TypeVar("B", bound=CommonRequest[Any])
 
-SHELVES: Final = (PLAYGROUND,)
+SHELVES: Final = (pages.SHELF, PLAYGROUND)
 
 PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
 
-OPEN: Final = PROBES.union({"/docs", "/openapi.json", PAGE}, *(shelf.paths for shelf in SHELVES))
+OPEN: Final = PROBES.union({pages.SWAGGER, pages.REDOC, "/openapi.json", PAGE}, *(shelf.paths for shelf in SHELVES))
 """Paths for anyone: probes cannot carry a key, and the documents and pages say no more than the published source does."""
 
 OPEN_ROUTES: Final = OPEN.union(shelf.route for shelf in SHELVES)
