@@ -20,6 +20,7 @@ from drlongformer.api.assets import shelf_routes
 from drlongformer.api.compat.errors import FORMS
 from drlongformer.api.compat.surfaces import surface_routes
 from drlongformer.api.keys import Key, KeyFile
+from drlongformer.api.pages import page_routes
 from drlongformer.api.playground import playground_routes
 from drlongformer.api.routes import Service, reading_routes, task_routes
 from drlongformer.serving.engine import FakeEngine
@@ -59,7 +60,7 @@ async def callers(served: Service) -> AsyncIterator[Any]:
 def routes(served: Service) -> list[Route | APIRoute]:
     """Every route that the router knows."""
     routers = [create_app(served).router, task_routes(served), reading_routes(served), surface_routes(served)]
-    routers += [playground_routes(), *map(shelf_routes, gate.SHELVES)]
+    routers += [page_routes(), playground_routes(), *map(shelf_routes, gate.SHELVES)]
     return [route for router in routers for route in router.routes if isinstance(route, Route | APIRoute)]
 
 

@@ -27,7 +27,7 @@ from drlongformer.api.documentation import (
     TITLE,
     ask_for_keys,
     request_schemas,
-    show_problem,
+    show_examples,
     tell_headers,
     tell_refusals,
 )
@@ -227,7 +227,7 @@ class _Application(FastAPI):
         tell_headers(document)
         if self.state.keyed:
             ask_for_keys(document, but=OPEN)
-        show_problem(document)
+        show_examples(document)
         return document
 
 

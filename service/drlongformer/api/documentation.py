@@ -43,10 +43,9 @@ def for_task(path: str, request: type[CommonRequest[Any]], answer: type[BaseMode
     }
 
 
-def for_reading(path: str, meaning: str, answer: type[BaseModel] | None = None, *, tag: str) -> dict[str, Any]:
+def for_reading(meaning: str, answer: type[BaseModel] | None = None, *, tag: str) -> dict[str, Any]:
     """Arguments of a GET route that describe it."""
-    media_type = "text/plain" if answer is None else "application/json"
-    shown: dict[str, Any] = {"description": meaning, "content": {media_type: {"example": READ[path]}}}
+    shown: dict[str, Any] = {"description": meaning}
     if answer is not None:
         shown["model"] = answer
     return {"responses": {200: shown}, "tags": [tag]}
@@ -92,8 +91,11 @@ def tell_headers(document: dict[str, Any]) -> None:
                 answer["headers"] = told | answer.get("headers", {})
 
 
-def show_problem(document: dict[str, Any]) -> None:
-    """Put an example beside the schema that all refusals share."""
+def show_examples(document: dict[str, Any]) -> None:
+    """Put an answer of each route that only tells into the document, whole as FastAPI does not, and one of all refusals."""
+    for path, answer in READ.items():
+        for shown in document["paths"][path]["get"]["responses"]["200"]["content"].values():
+            shown["example"] = answer
     document["components"]["schemas"]["Problem"]["examples"] = [
         {
             "type": "/problems/document-too-long",

@@ -227,42 +227,42 @@ def reading_routes(service: Service) -> APIRouter:
     """The routes that tell of the service itself."""
     router = APIRouter()
 
-    @router.get("/models", **for_reading("/models", "Every model that is served.", catalogue.ModelList, tag="models"))
+    @router.get("/models", **for_reading("Every model that is served.", catalogue.ModelList, tag="models"))
     async def models() -> Response:
         """The models, their versions and tasks."""
         return _json(catalogue.summaries(service.models))
 
-    @router.get("/models/{name}", **for_reading("/models/{name}", "One model.", catalogue.ModelDetails, tag="models"))
+    @router.get("/models/{name}", **for_reading("One model.", catalogue.ModelDetails, tag="models"))
     async def model(name: ModelName) -> Response:
         """Heads, labels, mask string, limits, provenance and scores of `name` or `name:version`."""
         found = service.models.get(name, None)
         return _json(catalogue.details(found, service.models, service.settings.limits))
 
-    @router.get("/livez", **for_reading("/livez", "The process answers and no engine hangs.", Health, tag="service"))
+    @router.get("/livez", **for_reading("The process answers and no engine hangs.", Health, tag="service"))
     async def livez() -> Response:
         """Whether the process should go on living."""
         service.models.require_alive()
         return _json(Health(status="alive"))
 
-    @router.get("/readyz", **for_reading("/readyz", "New requests are welcome.", Health, tag="service"))
-    @router.get("/health", **for_reading("/health", "The same as /readyz.", Health, tag="service"))
+    @router.get("/readyz", **for_reading("New requests are welcome.", Health, tag="service"))
+    @router.get("/health", **for_reading("The same as /readyz.", Health, tag="service"))
     async def readyz() -> Response:
         """Whether new requests should be sent here."""
         service.lifecycle.require_ready()
         service.models.require_alive()
         return _json(Health(status="ready"))
 
-    @router.get("/usage", **for_reading("/usage", "What each key did, by day.", gate.UsageReport, tag="service"))
+    @router.get("/usage", **for_reading("What each key did, by day.", gate.UsageReport, tag="service"))
     async def usage() -> Response:
         """Requests, documents, tokens and refusals of every key on every day (UTC), since this process started."""
         return _json(gate.report(service.access, since=service.since))
 
-    @router.get("/debug/slow", **for_reading("/debug/slow", "The slowest requests lately.", SlowReport, tag="service"))
+    @router.get("/debug/slow", **for_reading("The slowest requests lately.", SlowReport, tag="service"))
     async def slow() -> Response:
         """Where the time of the slowest of the last 2000 task requests went, what waited when they came; figures alone."""
         return _json(service.slow.report())
 
-    @router.get("/metrics", response_class=PlainTextResponse, **for_reading("/metrics", "Prometheus' format.", tag="service"))
+    @router.get("/metrics", response_class=PlainTextResponse, **for_reading("Prometheus' text format.", tag="service"))
     async def metrics() -> Response:
         """Every counter, gauge and histogram."""
         text = prometheus_client.generate_latest(service.metrics.registry)
