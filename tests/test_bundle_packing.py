@@ -110,7 +110,10 @@ def _longer(files: dict[str, bytes]) -> None:
 
 
 def _without(name: str) -> Change:
-    return lambda files: files.pop(NAME + name) and None
+    def change(files: dict[str, bytes]) -> None:
+        del files[NAME + name]
+
+    return change
 
 
 def _with(name: str, content: bytes = b"x") -> Change:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "service"
 # Who may import whom inside the package: a module imports rooms of its own level or below, never above.
 #
 #     5   cli
-#     4   api     doctor     bench     offline
+#     4   api     doctor     bench     offline     scale
 #     3   serving     training
 #     2   model       (importing and exporting; torch starts here)
 #     1   text   tasks   packing   bundle   client
@@ -42,6 +42,7 @@ LEVELS: Mapping[str, int] = {
     "doctor": 4,
     "bench": 4,
     "offline": 4,
+    "scale": 4,
     "cli": 5,
 }
 
@@ -55,6 +56,7 @@ NEVER: Mapping[str, frozenset[str]] = {
     "doctor": frozenset({"model", "training"}),
     "bench": frozenset({"model", "training"}),
     "offline": frozenset({"model", "training"}),
+    "scale": frozenset({"model", "training"}),
 }
 
 
@@ -67,7 +69,8 @@ class Guarded:
 
 
 GUARDS = (
-    Guarded(packages=frozenset({"fastapi", "starlette", "uvicorn", "h11"}), places=frozenset({"api"})),
+    Guarded(packages=frozenset({"fastapi", "starlette", "uvicorn", "h11"}), places=frozenset({"api", "scale"})),
+    Guarded(packages=frozenset({"ray"}), places=frozenset({"scale"})),
     Guarded(
         packages=frozenset({"asyncio", "anyio"}),
         places=frozenset(
@@ -81,6 +84,7 @@ GUARDS = (
                 "api",
                 "client.awaiting",
                 "offline",
+                "scale",
             }
         ),
     ),
@@ -220,7 +224,7 @@ def declared(*extras: str) -> set[str]:
 def test_every_package_that_is_imported_is_declared(module: str) -> None:
     room = module.split(".", maxsplit=1)[0]
     extras: dict[str, tuple[str, ...]] = {"model": ("train",), "training": ("train",), "serving": ("openvino",)}
-    extras |= {"client": ("client",), "offline": ("offline",), "api": ("otel",)}
+    extras |= {"client": ("client",), "offline": ("offline",), "api": ("otel",), "scale": ("ray",), "bundle": ("signing",)}
     promised = declared("cpu", *extras.get(room, ()))
     names = {name.partition(".")[0] for _, name in _imports(ast.parse(MODULES[module].read_text(encoding="utf-8")))}
     assert names - promised - set(sys.stdlib_module_names) - {PACKAGE} == set()
