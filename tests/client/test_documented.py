@@ -1,9 +1,14 @@
-"""The Python of docs/clients.md, run as it stands against the model that comes with the repository, served on loopback."""
+"""The code of docs/api.md and docs/clients.md, run as it stands against the model of the repository, served on loopback."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,9 +19,32 @@ from tests.api.serving import running
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:8000"
-SNIPPETS = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "docs" / "clients.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-)
+PAGES = ("api.md", "clients.md")
+OPTIONAL = frozenset({"edsnlp", "llama_index"})
+"""Clients that are no part of the `dev` extra: too large, or in conflict with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """A block of code of a page."""
+
+    page: str
+    place: int
+    language: str
+    source: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page}-{self.place}-{self.language}"
+
+
+def snippets(page: str) -> Iterator[Snippet]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for place, (language, source) in enumerate(re.findall(r"^```(python|bash|r)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)):
+        yield Snippet(page=page, place=place, language=language, source=source)
+
+
+SNIPPETS = [snippet for page in PAGES for snippet in snippets(page)]
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +56,40 @@ def address() -> Iterator[str]:
 
 
 def test_there_are_snippets_for_every_surface() -> None:
-    together = "".join(SNIPPETS)
-    assert all(prefix in together for prefix in ("Client(", "AsyncClient(", "/v1", "/hf/", "/tei/", "triton"))
-    assert together.count(ADDRESS) >= len(SNIPPETS) == 7
+    clients = ("Client(", "/v1", "/hf/", "/tei", "triton")
+    for page, more in (("api.md", ("curl", "httr2", "edsnlp", "llama_index")), ("clients.md", ("AsyncClient(", "httr2"))):
+        together = "".join(snippet.source for snippet in snippets(page))
+        assert [each for each in (*clients, *more) if each not in together] == []
+        assert together.count(ADDRESS) >= len(list(snippets(page))) >= 8
+
+
+def run_python(source: str, name: str) -> None:
+    with contextlib.chdir(ROOT):
+        try:
+            exec(compile(source, name, "exec"), {"__name__": "snippet"})
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0] not in OPTIONAL:
+                raise
+            pytest.skip(f"pip install {error.name}")
+
+
+def run_bash(source: str, _name: str) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("no curl (Debian package curl)")
+    subprocess.run(["bash", "-euo", "pipefail", "-c", source], check=True, timeout=120)
+
+
+def run_r(source: str, _name: str) -> None:
+    if not shutil.which("Rscript") or subprocess.run(["Rscript", "-e", "library(httr2)"], check=False).returncode:
+        pytest.skip("no R with httr2 (Debian packages r-base-core and r-cran-httr2)")
+    environment = {**os.environ, "DRLONGFORMER_KEY": "unused", "LC_ALL": "C.UTF-8"}
+    subprocess.run(["Rscript", "-"], input=source.encode(), env=environment, check=True, timeout=120)
+
+
+RUN = {"python": run_python, "bash": run_bash, "r": run_r}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", range(len(SNIPPETS)))
-def test_a_snippet_runs(place: int, address: str) -> None:
-    source = SNIPPETS[place].replace(ADDRESS, address)
-    exec(compile(source, f"docs/clients.md, snippet {place}", "exec"), {"__name__": "snippet"})
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=lambda snippet: snippet.name)
+def test_a_snippet_runs(snippet: Snippet, address: str) -> None:
+    RUN[snippet.language](snippet.source.replace(ADDRESS, address), f"docs/{snippet.page}, snippet {snippet.place}")
