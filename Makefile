@@ -5,10 +5,12 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 STORE ?= model_store
 PEERS ?= $(HOME)/.cache/drlongformer-peers
+ENGINE ?= docker
+TARGET ?= cpu
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve test lint format types unit openapi mutation peers image clean
+.PHONY: help serve test lint format types unit openapi mutation peers dashboards lock image sbom rehearse airgap clean
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,12 +43,31 @@ mutation: $(VENV)/.development ## Test the tests of queue, batcher, limits and w
 	cp -r service build/mutation/src && cp -r tests build/mutation/tests && cp tests/mutation.toml build/mutation/pyproject.toml
 	cd build/mutation && OMP_NUM_THREADS=1 nice -n 19 $(abspath $(BIN))/mutmut run --max-children 1 $(ARGS) && $(abspath $(BIN))/mutmut results
 
+dashboards: $(VENV)/.development ## Write Grafana's dashboards from deploy/grafana/dashboards.py
+	$(BIN)/python -m deploy.grafana.dashboards
+
+lock: $(VENV)/.development ## Write deploy/image/requirements/: versions and hashes of everything in the images, within constraints.txt
+	$(INSTALL) --editable '.[images]'
+	UV=$(BIN)/uv deploy/image/lock
+
 peers: ## Install the servers we are compared with, outside the repository (PEERS=folder)
 	$(PYTHON) -m venv $(PEERS)/infinity
 	$(PEERS)/infinity/bin/python -m pip install --quiet --requirement loadtests/peers/infinity.txt
 
-image: ## Build the CPU image
-	docker build --target cpu --tag drlongformer-service:cpu .
+image: ## Build an image (TARGET=cpu|gpu|tools, ENGINE=docker|podman|buildah, ARGS for the engine)
+	$(ENGINE) build --target $(TARGET) --tag drlongformer-service:$(TARGET) --build-arg REVISION=$$(git rev-parse HEAD 2>/dev/null || echo unknown) \
+		--build-arg CREATED=$$(date -u +%Y-%m-%dT%H:%M:%SZ) $(ARGS) .
+
+sbom: ## Copy an image's bill of materials (CycloneDX) and list of licences into build/bill/ (TARGET=, ENGINE=)
+	mkdir -p build/bill/$(TARGET)
+	for file in sbom.cdx.json licences.md; do $(ENGINE) run --rm --network none --entrypoint cat drlongformer-service:$(TARGET) \
+		/usr/share/doc/drlongformer/$$file > build/bill/$(TARGET)/$$file || exit 1; done
+
+rehearse: $(VENV)/.development ## Start the composition for real, ask, scrape, restart and swap under load, count (ARGS="--compose podman-compose")
+	$(BIN)/python -m loadtests.rehearsal $(ARGS)
+
+airgap: $(VENV)/.serving ## One archive for a host without a network (IMAGES=, ENGINE=, EXTRAS=, PRIVATE_KEY=; docs/airgap.md)
+	BIN=$(BIN) STORE=$(STORE) ENGINE=$(ENGINE) IMAGES="$(IMAGES)" EXTRAS="$(EXTRAS)" PRIVATE_KEY="$(PRIVATE_KEY)" deploy/airgap/build
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -61,5 +82,5 @@ $(VENV)/.serving: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.development: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[cpu,openvino,offline,otel,train,dev]'
+	$(INSTALL) --editable '.[cpu,openvino,offline,otel,ray,signing,train,dev]'
 	@touch $@

@@ -35,6 +35,17 @@ CONTRACT = {
     "model_swaps_total": {"outcome"},
     "ready": set(),
 }
+PROCESS = tuple(
+    f"process_{name}"
+    for name in (
+        "virtual_memory_bytes",
+        "resident_memory_bytes",
+        "start_time_seconds",
+        "cpu_seconds_total",
+        "open_fds",
+        "max_fds",
+    )
+)
 
 
 def instruments(metrics: Metrics) -> dict[str, prometheus_client.metrics.MetricWrapperBase]:
@@ -49,7 +60,7 @@ def test_the_instruments_are_those_of_the_contract() -> None:
 def test_the_page_names_each_as_its_field() -> None:
     page = prometheus_client.generate_latest(Metrics.create().registry).decode()
     named = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE")}
-    assert named == {PREFIX + name for name in CONTRACT}
+    assert named == {PREFIX + name for name in (*CONTRACT, *PROCESS)}
 
 
 def test_durations_reach_from_5_ms_to_300_s() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 PREFIX = "drlongformer_"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
@@ -98,9 +98,10 @@ class Metrics:
 
     @classmethod
     def create(cls) -> Metrics:
-        """Fresh instruments on a registry of their own."""
+        """Fresh instruments on a registry of their own, and beside them the process's: memory, processor time, start, files."""
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a timestamp beside every counter would double the page
         registry = CollectorRegistry()
+        ProcessCollector(namespace=PREFIX.rstrip("_"), registry=registry)
         kinds = get_type_hints(cls)
         made = {
             each.name: kinds[each.name](
