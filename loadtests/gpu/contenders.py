@@ -68,7 +68,8 @@ def by_module(model: LongformerWithHeads, device: torch.device, batch_blocks: in
 def hugging_face(checkpoint: Any, device: torch.device) -> torch.nn.Module:
     """The encoder as transformers loads it."""
     model = transformers.LongformerModel.from_pretrained(checkpoint, add_pooling_layer=False).eval()
-    return torch.nn.Module.to(model, device, torch.float16 if device.type == "cuda" else torch.float32)
+    moved: torch.nn.Module = torch.nn.Module.to(model, device, torch.float16 if device.type == "cuda" else torch.float32)
+    return moved
 
 
 def by_hugging_face(model: torch.nn.Module, batch: int, *, pad_to: int, sort: bool) -> Contender:

@@ -125,7 +125,9 @@ def _others(run: Run) -> dict[str, Contender | Failed]:
         return contenders.by_hugging_face(load(), batch, pad_to=size.window, sort=True)
 
     def compiled() -> Contender:
-        return contenders.by_hugging_face(torch.compile(load()), batch, pad_to=size.longest, sort=True)
+        model = load()
+        model.compile()
+        return contenders.by_hugging_face(model, batch, pad_to=size.longest, sort=True)
 
     return {
         FLEX: attempt(FLEX, flex),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from drlongformer.serving.engine import FakeEngine
+from drlongformer.types import FloatArray, IntArray
 from loadtests.gpu import exactness, run, timing
 from loadtests.gpu.timing import Failed
 
@@ -85,8 +87,11 @@ def test_a_contender_that_breaks_is_told_and_the_others_are_measured(capsys: pyt
     def breaks(documents: object) -> list[Any]:
         raise ValueError(f"no memory for {documents}")
 
+    def works(documents: Sequence[IntArray]) -> list[FloatArray]:
+        return [np.zeros(2, dtype=np.float32) for _ in documents]
+
     found = timing.race(
-        {"good": list, "broken": breaks, "absent": Failed(why="no card"), "short": lambda _: []},
+        {"good": works, "broken": breaks, "absent": Failed(why="no card"), "short": lambda _: []},
         [np.arange(3)],
         rounds=2,
     )

@@ -180,11 +180,11 @@ def test_a_graph_of_other_nodes_than_the_proved_one_is_refused() -> None:
 
 def test_weights_beyond_fp16_are_refused(cuda_built: Built) -> None:
     model: LongformerWithHeads = halved(cuda_built.model)
-    assert model.longformer.embeddings.LayerNorm.weight.dtype == torch.float32
-    assert model.longformer.encoder.layer[0].attention.self.query.weight.dtype == torch.float16
-    assert all(parameter.dtype == torch.float32 for parameter in model.heads.parameters())
+    kinds = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    assert kinds["longformer.embeddings.LayerNorm.weight"] == kinds["heads.tags.classifier.weight"] == torch.float32
+    assert kinds["longformer.encoder.layer.0.attention.self.query.weight"] == torch.float16
     beyond = halved(cuda_built.model).float()
     with torch.no_grad():
-        beyond.longformer.encoder.layer[0].output.dense.bias[0] = 1e6
+        dict(beyond.named_parameters())["longformer.encoder.layer.1.output.dense.bias"][0] = 1e6
     with pytest.raises(ParityError, match="beyond the range of fp16"):
         halved(beyond)

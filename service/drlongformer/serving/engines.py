@@ -58,11 +58,11 @@ def open_engine(bundle: Bundle, compute: Compute) -> GraphEngine:
             raise DeviceUnavailable(f"OpenVINO serves the CPU, not {compute.device}; use the engine onnxruntime there")
         from drlongformer.serving.openvino_engine import OpenVinoEngine  # noqa: PLC0415 - an extra of the installation
 
-        if compute.precision in ("int8", "fp16"):
-            raise DeviceUnavailable(
-                f"{compute.precision} graphs are for the engine onnxruntime; openvino computes fp32 or bf16"
-            )
-        return OpenVinoEngine(bundle, threads, precision=compute.precision)
+        match compute.precision:
+            case "int8" | "fp16" as other:
+                raise DeviceUnavailable(f"{other} graphs are for the engine onnxruntime; openvino computes fp32 or bf16")
+            case "fp32" | "bf16" as precision:
+                return OpenVinoEngine(bundle, threads, precision=precision)
     if compute.precision == "bf16":
         raise DeviceUnavailable(
             "ONNX Runtime computes bundles in fp32, int8 or, on cards, fp16; bf16 needs the engine openvino"
