@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -173,3 +174,24 @@ async def test_no_text_is_written_anywhere(running: Cluster) -> None:
     files = running.written()
     assert len(files) > 10
     assert [path.name for path in files if CANARY.encode() in path.read_bytes()] == []
+
+
+async def test_an_archive_is_answered_by_actors_and_not_a_second_time(running: Cluster, store: Path, tmp_path: Path) -> None:
+    for name, count in (("a", 20), ("b", 5)):
+        lines = [json.dumps({"id": f"{name}-{number}", "text": f"{number}: {TEXT}"}) for number in range(count)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    settings = json.dumps({"models": {"store": str(store), "threads": 1}})
+    places = ("--input", f"{tmp_path}/*.jsonl", "--output", f"{tmp_path}/out", "--address", running.address)
+    for answered in ({"a": 20, "b": 5}, {"a": 0, "b": 0}):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "drlongformer.scale.ray_data", "embed", *places),
+            *("--settings", settings, "--actors", "2", "--cores", "0.4"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=dict(running.environment),
+        )
+        told, _ = await process.communicate()
+        done = [json.loads(line) for line in told.decode().splitlines() if line.startswith("{")]
+        assert process.returncode == 0
+        assert {Path(each["path"]).stem: each["answered"] for each in done} == answered
+    assert len(list((tmp_path / "out").glob("*/answers/*.parquet"))) == 2
