@@ -38,8 +38,8 @@ LENGTHS = (50, 200, 700)
 VERSIONS = (1, 2)
 
 CONFINED = """
-import errno, importlib.util, json, os, socket
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+import errno, importlib.util, json, os, pathlib, socket
+status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
 def leads_out():  # an address that nobody has: where a way leads out, it times out
     try:
         socket.create_connection(("192.0.2.1", 443), 3).close()
@@ -88,11 +88,6 @@ class Load:
     client: Client
     plan: Sequence[Asked]
     references: References
-
-    @property
-    def seconds(self) -> float:
-        """How long it takes to send."""
-        return self.plan[-1].at
 
 
 async def rehearse(composition: Composition, *, count: int, rate: float) -> Report:
@@ -192,25 +187,33 @@ async def _swap(composition: Composition, client: Client, version: int) -> None:
 
 
 async def _under(report: Report, composition: Composition, load: Load) -> None:
-    """Replicas made anew one after the other, and versions swapped, again and again while requests come."""
+    """Requests come, at least as many as planned, until what was begun meanwhile is done."""
     before = (await composition.call("logs", "nginx")).count('"route": "/embed"')
-    driving = asyncio.create_task(drive(load.plan, sender(load.client)))
-    rolls, swaps = 0, 0
-    while not driving.done():
-        await composition.roll()
-        rolls += 1
-        for version in reversed(VERSIONS):
-            if not driving.done():
-                await _swap(composition, load.client, version)
-                swaps += 1
-    outcomes = await driving
+    enough, outcomes = asyncio.Event(), list[Outcome]()
+    happening = asyncio.create_task(_happen(composition, load.client, enough))
+    while not happening.done():
+        outcomes += await drive(load.plan, sender(load.client))
+        enough.set()
+    rolls, swaps = await happening
     logged = (await composition.call("logs", "nginx")).count('"route": "/embed"') - before
     _judge(report, load, outcomes, rolls=rolls, swaps=swaps, logged=logged)
 
 
+async def _happen(composition: Composition, client: Client, enough: asyncio.Event) -> tuple[int, int]:
+    """Replicas made anew one after the other, and versions swapped, again and again; how often."""
+    rolls, swaps = 0, 0
+    while not (enough.is_set() and rolls):
+        await composition.roll()
+        rolls += 1
+        for version in reversed(VERSIONS):
+            await _swap(composition, client, version)
+            swaps += 1
+    return rolls, swaps
+
+
 def _judge(report: Report, load: Load, outcomes: Sequence[Outcome], *, rolls: int, swaps: int, logged: int) -> None:
     asked = dict(zip(sorted(each.at for each in load.plan), (each.body for each in load.plan), strict=True))
-    versions = Counter(_version(outcome, asked[outcome.planned], load.references) for outcome in outcomes)
+    versions = Counter(version_of(outcome, asked[outcome.planned], load.references) for outcome in outcomes)
     lost = {status: number for status, number in statuses(outcomes).items() if status != "200"}
     report.hold("no request is lost", not lost, f"{len(outcomes)} sent, lost: {lost or 0}")
     report.hold("every answer is that of the version it names, to the last bit", versions["wrong"] == 0, str(dict(versions)))
@@ -220,7 +223,6 @@ def _judge(report: Report, load: Load, outcomes: Sequence[Outcome], *, rolls: in
         {
             "requests": len(outcomes),
             "lost": sum(lost.values()),
-            "seconds": load.seconds,
             "replicas made anew": rolls * len(REPLICAS),
             "swaps": swaps,
             "by version 1": versions["1"],
@@ -233,7 +235,7 @@ def _judge(report: Report, load: Load, outcomes: Sequence[Outcome], *, rolls: in
     report.figures["driver_late_p99_ms"] = 1000 * lateness(outcomes)
 
 
-def _version(outcome: Outcome, body: bytes, references: References) -> str:
+def version_of(outcome: Outcome, body: bytes, references: References) -> str:
     """The version that answered, or `wrong`, or `none`."""
     if not outcome.answered or outcome.reply is None:
         return "none"
