@@ -42,8 +42,9 @@ class Opened:
         assert all("?" not in request.url for request in self.requests)
 
     def forget(self) -> None:
-        """Go back to the playground, and forget what was asked so far."""
+        """Go back to the playground, take the pointer off it, and forget what was asked so far."""
         self.page.click("#to-play")
+        self.page.mouse.move(0, 0)
         self.requests.clear()
 
     def close(self) -> None:

@@ -131,6 +131,22 @@ def test_a_dropped_file_is_read(page: Opened) -> None:
     page.until("text => document.getElementById('text').value === text", ASTRAL)
 
 
+def test_a_long_text_is_pasted_at_once_where_the_cursor_is(page: Opened) -> None:
+    page.type("<>")
+    paste = """(text) => {
+      const area = document.getElementById('text');
+      area.setSelectionRange(1, 1);
+      const clipboardData = new DataTransfer();
+      clipboardData.setData('text/plain', text);
+      return area.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    }"""
+    long = (NOTE + "\r\n") * 1200
+    assert page.page.evaluate(paste, long) is False
+    assert page.page.input_value("#text") == f"<{long.replace(chr(13), '')}>"
+    assert page.page.evaluate(paste, NOTE) is True
+    page.page.click("#clear")
+
+
 def test_a_refusal_is_a_sentence_in_the_page_s_language_with_the_figures_beside_it(page: Opened) -> None:
     page.type("   ")
     page.choose("ner")
@@ -146,7 +162,7 @@ def test_a_refusal_is_a_sentence_in_the_page_s_language_with_the_figures_beside_
 
 def test_cancelling_stops_the_work_of_the_service(page: Opened) -> None:
     before = samples(page, "499")
-    page.type(NOTE * 2000)
+    page.page.evaluate("text => { document.getElementById('text').value = text; }", NOTE * 2000)
     page.choose("ner")
     page.page.click("#run")
     assert page.page.is_visible("#progress")

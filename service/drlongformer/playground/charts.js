@@ -66,7 +66,7 @@ export function heatMap({ matrix, label, shown }) {
       y: row,
       width: 1,
       height: 1,
-      "fill-opacity": (0.06 + 0.94 * Math.min(1, (score - low) / spread)).toFixed(3),
+      "fill-opacity": (0.05 + 0.95 * Math.min(1, (score - low) / spread) ** 2).toFixed(3),
       "data-row": row,
       "data-column": column,
     });

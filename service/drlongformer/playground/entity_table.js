@@ -58,7 +58,7 @@ export function verdictButtons(view, place) {
     const key = correct ? "correct" : "wrong";
     return el(
       "button",
-      { type: "button", "data-correct": correct, "aria-label": `${say(key)}: ${mention}` },
+      { type: "button", "data-correct": String(correct), "aria-label": `${say(key)}: ${mention}` },
       `${correct ? "✓" : "✗"} ${say(key)}`,
     );
   });

@@ -31,6 +31,7 @@ export class Input {
     by("open-files").addEventListener("click", () => by("files").click());
     by("files").addEventListener("change", ({ target }) => this.#open([...target.files]).then(() => (target.value = "")));
     by("samples").addEventListener("change", ({ target }) => target.value && this.#choose(target.value));
+    this.#area.addEventListener("paste", (event) => this.#paste(event));
     this.#drops();
     this.speak();
   }
@@ -76,6 +77,14 @@ export class Input {
     this.put(await sample(name));
     this.name = say(`sample-${name}`);
     by("samples").value = name;
+  }
+
+  /** Long texts are put in place at once: the browser would insert them line by line, for seconds. It cannot take that back. */
+  #paste(event) {
+    const pasted = lined(event.clipboardData.getData("text/plain"));
+    if (pasted.length <= LONG) return;
+    event.preventDefault();
+    this.replace(this.#area.selectionStart, this.#area.selectionEnd, pasted);
   }
 
   #drops() {

@@ -12,7 +12,7 @@ const LINGER_MILLISECONDS = 250;
 
 export class MarkedText {
   #marks = new Map(); // by the entity's place; filled as the text is drawn
-  #visible = new Set();
+  #visible;
   #drawing = new AbortController();
   #document;
   #bubble;
@@ -21,6 +21,7 @@ export class MarkedText {
 
   constructor(view) {
     this.view = view;
+    this.#visible = new Set(view.visible);
   }
 
   /** Stops drawing. */

@@ -8,10 +8,13 @@ import { number, say } from "./wording.js";
 
 const EVERY_MILLISECONDS = 2000;
 const MOST_READINGS = 150;
+const MOST_BETWEEN = 6;
 const LENGTHS = ["le512", "le1024", "le2048", "le4096", "gt4096"];
 const name = (metric) => `drlongformer_${metric}`;
 
-/** The figures of the charts, from one reading of the page of metrics and the one before it. */
+/** The figures of the charts, from one reading of the page of metrics and one some seconds before it.
+
+    Batches count when they end, so that a long one may seem to have taken more time than there was. */
 export function figures(now, before, seconds) {
   const grown = (metric) => rate(sum(now, name(metric)), before ? sum(before, name(metric)) : 0, before ? seconds : 0);
   const slots = grown("token_slots_total");
@@ -22,7 +25,7 @@ export function figures(now, before, seconds) {
     speed: slots - grown("padding_slots_total"),
     requests: grown("http_requests_total"),
     padding: slots ? grown("padding_slots_total") / slots : NaN,
-    busy: grown("engine_busy_seconds_total") / engines,
+    busy: Math.min(1, grown("engine_busy_seconds_total") / engines),
     inflight: sum(now, name("inflight_documents")),
   };
 }
@@ -46,7 +49,8 @@ export function latencies(now, first) {
 }
 
 export class Status {
-  #readings = []; // [{at, page}], oldest first; pages of the first and the last two are kept
+  #first; // the page that was read first
+  #readings = []; // the last of them, [{at, page, time}], oldest first: rates are those between its ends
   #rows = []; // figures, one a reading
   #timer;
 
@@ -87,11 +91,12 @@ export class Status {
   }
 
   #take(page) {
-    const before = this.#readings.at(-1);
-    const at = performance.now();
-    this.#rows.push(figures(page, before?.page, before ? (at - before.at) / 1000 : 0));
+    this.#first ??= page;
+    this.#readings.push({ at: performance.now(), page, time: new Date() });
+    this.#readings.splice(0, this.#readings.length - MOST_BETWEEN);
+    const [before, now] = [this.#readings[0], this.#readings.at(-1)];
+    this.#rows.push(figures(page, before === now ? undefined : before.page, (now.at - before.at) / 1000));
     this.#rows.splice(0, this.#rows.length - MOST_READINGS);
-    this.#readings = [this.#readings[0] ?? { at, page }, { at, page, time: new Date() }];
     this.#draw();
   }
 
@@ -126,7 +131,7 @@ export class Status {
   }
 
   #latency(page) {
-    const found = latencies(page, this.#readings[0].page);
+    const found = latencies(page, this.#first);
     if (!found.length) return [el("p", {}, say("no_documents"))];
     const longest = Math.max(...found.map((each) => each.most));
     const row = (each, key) => ({

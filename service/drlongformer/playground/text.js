@@ -137,8 +137,13 @@ export function paragraphs(text) {
 function isTitle(line) {
   const bare = line.trim();
   if (bare.length < 4 || bare.length > MAX_TITLE) return false;
+  if (count(bare, /\d/gu) > count(bare, /\p{L}/gu)) return false; // "IPP : 8000412377" heads nothing
   const capitals = /\p{Lu}{3}/u.test(bare) && !/\p{Ll}{3}/u.test(bare.replace(/\([^)]*\)/gu, ""));
   return capitals || /^\p{Lu}.{2,58}[^\s]\s?:$/u.test(bare);
+}
+
+function count(text, sign) {
+  return text.match(sign)?.length ?? 0;
 }
 
 /** The span without blank edges and its first line, as a list of one; an empty list where it is blank. */
