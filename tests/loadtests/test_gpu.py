@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_the_whole_script_runs_on_a_cpu(cuda_built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     store = cuda_built.bundle.folder.parents[2]

@@ -42,7 +42,7 @@ KERNELS: Mapping[str, frozenset[str]] = {
     "MultiHeadAttention": FLOATS,
 }
 """Types of inputs for which onnxruntime's docs/OperatorKernels.md lists a CUDA kernel; of the operators that are used here."""
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # three graphs are traced first, once for all
 
 
 @pytest.fixture(scope="module")
