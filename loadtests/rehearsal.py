@@ -155,9 +155,7 @@ async def _scraped(report: Report, composition: Composition) -> None:
             break
         await asyncio.sleep(1)
     counted = await composition.query('sum(drlongformer_http_requests_total{status="200"})')
-    report.hold(
-        "Prometheus scrapes both replicas", seen == [2.0, 2.0], f"{seen}, {counted} requests counted, {failed} failures"
-    )
+    report.hold("Prometheus scrapes both replicas", seen == [2.0, 2.0], f"{seen}, {counted} requests counted")
 
 
 async def _load(composition: Composition, client: Client, *, count: int, rate: float) -> Load:
