@@ -158,7 +158,7 @@ def verify_models(
     public_key: _store.PublicKey = None,
     store: Store = Path("model_store"),
 ) -> None:
-    """Check every file of every version against its hash; exit code 1 if one is not whole."""
+    """Check every file of every version against its hash, with a key its signature; exit code 1 if one is not whole."""
     from drlongformer import bundle  # noqa: PLC0415
 
     broken = 0
