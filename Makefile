@@ -10,7 +10,7 @@ TARGET ?= cpu
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 
-.PHONY: help serve test lint format types unit openapi mutation peers dashboards lock image sbom rehearse airgap clean
+.PHONY: help serve test site lint format types unit openapi mutation peers dashboards lock image sbom rehearse airgap clean
 
 help: ## Show the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ types: $(VENV)/.development ## Check types
 
 unit: $(VENV)/.development ## Run the tests (ARGS="-m 'not slow'" leaves out the slow ones)
 	$(BIN)/pytest $(ARGS)
+
+site: $(VENV)/.development ## Build the documentation as a site that needs no network, in build/site/
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
 
 format: $(VENV)/.development ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
@@ -82,5 +85,5 @@ $(VENV)/.serving: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.development: $(BIN)/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[cpu,openvino,offline,otel,ray,signing,train,dev]'
+	$(INSTALL) --editable '.[cpu,openvino,offline,otel,ray,signing,train,docs,dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The code of docs/api.md and docs/clients.md, run as it stands against the model of the repository, served on loopback."""
+"""The code of the pages below, run as it stands against the model of the repository, served on loopback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.api.serving import running
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:8000"
-PAGES = ("api.md", "clients.md")
+PAGES = ("api.md", "clients.md", "quickstart.md", "how-it-works.md", "faq.md")
 OPTIONAL = frozenset({"edsnlp", "llama_index"})
 """Clients that are no part of the `dev` extra: too large, or in conflict with it."""
 

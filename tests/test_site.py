@@ -1,0 +1,152 @@
+"""The documentation as a site: built strictly, complete, and alone with its own files, search included."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs import hooks
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+CHROMIUM = shutil.which("chromium")
+LOADED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
+"""What a browser fetches by itself, by element and attribute."""
+
+
+class Fetched(HTMLParser):
+    """Collects the addresses that a page makes a browser fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if LOADED.get(tag) == name]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(target)]
+    built = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "true"},
+        check=False,
+        timeout=240,
+        text=True,
+        capture_output=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return target
+
+
+@pytest.mark.slow
+def test_every_page_is_in_the_site_and_a_browser_fetches_nothing_from_elsewhere(site: Path) -> None:
+    pages = sorted(page.relative_to(site).with_suffix("").as_posix() for page in site.rglob("*.html"))
+    wanted = {page.relative_to(DOCS).with_suffix("").as_posix() for page in DOCS.rglob("*.md")}
+    assert wanted | {"tutorial/search-and-classify"} <= set(pages)
+    addresses = []
+    for page in site.rglob("*.html"):
+        parser = Fetched()
+        parser.feed(page.read_text(encoding="utf-8"))
+        addresses += parser.addresses
+    assert any(address.endswith("iframe-worker.js") for address in addresses)
+    assert [address for address in addresses if re.match(r"(?:[a-z]+:)?//", address)] == []
+
+
+@pytest.mark.slow
+def test_the_notebook_is_a_page_with_its_answers_and_its_picture(site: Path) -> None:
+    page = (site / "tutorial" / "search-and-classify.html").read_text(encoding="utf-8")
+    assert "by chance 25%" in page
+    assert 'src="search-and-classify-1.png"' in page
+    assert (site / "tutorial" / "search-and-classify-1.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_search_finds_pages_that_are_opened_as_files_without_a_network(site: Path) -> None:
+    if CHROMIUM is None:
+        pytest.skip("no chromium (Debian package chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with playwright.sync_playwright() as it:
+        browser = it.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.set_default_timeout(90_000)
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "index.html").as_uri())
+        page.locator("input.md-search__input").click()
+        page.locator("input.md-search__input").press_sequentially("golden law")
+        page.locator(".md-search-result__item", has_text="How the packed Longformer works").first.wait_for()
+        browser.close()
+    assert len(asked) > 3
+    assert [address for address in asked if not address.startswith(("file:", "data:", "about:", "blob:"))] == []
+
+
+def test_links_that_leave_the_documentation_become_paths_and_others_stay() -> None:
+    assert hooks.told("see [the card](../model_store/a/README.md).", "") == "see the card (`model_store/a/README.md`)."
+    assert hooks.told("[import](../import.md#x)", "training") == "[import](../import.md#x)"
+    assert hooks.told("[slurm](../../deploy/slurm)", "training") == "slurm (`deploy/slurm`)"
+    assert hooks.told("![drawn](../x.png)", "") == "![drawn](../x.png)"
+    assert hooks.told("[it](a/b.ipynb)", "") == "[it](a/b.md)"
+
+
+def test_a_notebook_becomes_markdown_with_its_pictures() -> None:
+    drawn = {"data": {"image/png": "iVBORw=="}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# A\n", "b"]},
+        {"cell_type": "code", "source": "print(1)", "outputs": [{"text": ["1\n"]}, drawn]},
+    ]
+    pages = hooks.pages_of("a/b.ipynb", {"cells": cells})
+    assert pages["a/b.md"] == ("# A\nb\n\n```python\nprint(1)\n```\n\n```text\n1\n```\n\n![What the cell draws](b-1.png)\n")
+    assert pages["a/b-1.png"] == b"\x89PNG"
+
+
+def verbs_named() -> Iterator[tuple[str, str]]:
+    """Every `make` verb and `drlongformer` command that a block of shell code of a page names."""
+    for page in sorted(DOCS.rglob("*.md")):
+        for block in re.findall(r"^```(?:sh|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+            yield from re.findall(r"^(make|(?:\.venv/bin/)?drlongformer) ([a-z][a-z-]*)", block, re.MULTILINE)
+
+
+def test_every_verb_that_a_page_names_exists() -> None:
+    from typer.main import get_command
+
+    from drlongformer.cli import app
+
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    group: Any = get_command(app)
+    commands = set(group.commands)
+    named = list(verbs_named())
+    assert ("make", "serve") in named
+    assert {verb for tool, verb in named if tool == "make"} <= targets
+    assert {verb for tool, verb in named if tool != "make"} <= commands
+
+
+def test_the_site_names_only_pages_that_exist_in_its_navigation() -> None:
+    written = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = re.findall(r": ([\w/-]+\.md)$", written, re.MULTILINE)
+    assert len(pages) == len(set(pages)) > 20
+    assert [page for page in pages if not (DOCS / page).exists() and not (DOCS / page).with_suffix(".ipynb").exists()] == []
+
+
+def test_the_drawings_are_small_and_hold_no_program() -> None:
+    drawings = sorted((DOCS / "images").glob("how-*.svg"))
+    assert len(drawings) == 4
+    for drawing in drawings:
+        text = drawing.read_text(encoding="utf-8")
+        assert len(text) < 40_000
+        assert "<title>" in text
+        assert "<script" not in text
+        assert json.dumps(text).count("href") == 0
