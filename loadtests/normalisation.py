@@ -1,6 +1,6 @@
 """What `--normalise` gives back of what damaged exports take: one model, the same documents, in turns; one JSON line last.
 
-    python loadtests/normalisation.py DATA [--bundle model_store/drlongformer-mini/2] [--sets e3c_clinical,leaflet_atc]
+    python loadtests/normalisation.py DATA [--bundle model_store/drlongformer-mini/3] [--sets e3c_clinical,leaflet_atc]
                                       [--documents 60] [--seed 0] [--threads 1]
 
 DATA is a data folder with `leaflet_atc` and `e3c_clinical`. Their dev documents are read clean and in damaged forms: wrapped at
@@ -84,7 +84,7 @@ def main() -> None:
     """Score, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--bundle", type=Path, default=Path("model_store/drlongformer-mini/2"))
+    parser.add_argument("--bundle", type=Path, default=Path("model_store/drlongformer-mini/3"))
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--documents", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)

@@ -152,7 +152,7 @@ def test_a_window_is_answered_the_same_alone_and_beside_others(kind: str, onnx_e
         assert_same(together, answers(engine, alone)[0])
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 8, 16])
 def test_the_embedded_model_answers_a_short_note_the_same_alone_and_beside_others(threads: int) -> None:
     store = Path(__file__).parents[2] / "model_store"
     [name] = bundle.names(store)

@@ -19,7 +19,7 @@ class Example:
     answer: Mapping[str, Any]
 
 
-_MODEL = {"name": "drlongformer-mini", "version": 2, "sha256": "31e34ab77d2a", "precision": "fp32"}
+_MODEL = {"name": "drlongformer-mini", "version": 3, "sha256": "4a71e5b4c09a", "precision": "fp32"}
 _TEXT = "Patient de 64 ans, toux et fièvre depuis trois jours. Pas de douleur thoracique."
 
 
@@ -184,7 +184,7 @@ READ: Mapping[str, Any] = {
                 "route": "/ner",
                 "status": 200,
                 "problem": None,
-                "model": "drlongformer-mini:2",
+                "model": "drlongformer-mini:3",
                 "total_seconds": 0.772553,
                 "tokenize_seconds": 0.080866,
                 "queue_seconds": 0.000469,

@@ -129,7 +129,7 @@ SimilarityInputs = Annotated[
                 },
             ],
             "description": "One text and those to compare it with, or pairs of texts. A head reads a pair in one window, so "
-            "both must fit together; embeddings are read in windows where a text is longer.",
+            "both must fit together; for embeddings each text must fit in one.",
         }
     ),
 ]

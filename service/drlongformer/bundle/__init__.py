@@ -1,7 +1,7 @@
 """Bundles: `<store>/<name>/<version>/`, one self-contained model with the manifest `bundle.json` that describes and hashes it.
 
-    model_store/drlongformer-mini/active.json     optional, {"version": 2}; without it the highest version is served
-    model_store/drlongformer-mini/2/bundle.json   the manifest (`manifest.py`)
+    model_store/drlongformer-mini/active.json     optional, {"version": 3}; without it the highest version is served
+    model_store/drlongformer-mini/3/bundle.json   the manifest (`manifest.py`)
                                     bundle.sha256, the manifest's own hash
                                     bundle.sig, if it is signed (`signing.py`)
                                     tokenizer.json, *.onnx, their weights, README.md

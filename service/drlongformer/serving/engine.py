@@ -93,23 +93,13 @@ def compute(
         if isinstance(engine, Staged):
             outputs = answers_in_parts(engine, windows, stop)
         else:
-            batch = pack(_accompanied(windows, engine), block=engine.block, heads=engine.heads)
-            outputs = unpack(batch, engine.run(batch, stop))[: len(windows)]
+            batch = pack(windows, block=engine.block, heads=engine.heads)
+            outputs = unpack(batch, engine.run(batch, stop))
         return [_digested(output, digest) for output, digest in zip(outputs, digests, strict=True)]
     except (EngineFailed, Cancelled):
         raise
     except Exception as error:
         raise failure_of(error)(f"{type(error).__name__} on a batch of {len(windows)} windows") from error
-
-
-def _accompanied(windows: Sequence[WindowInput], engine: Engine) -> Sequence[WindowInput]:
-    """The windows; on ONNX Runtime's CPU, a lone one of a single block twice.
-
-    It cuts the products of one block for its threads in another place than those of several. That changed the last bits of such
-    answers (embedded model, 2, 4 and 8 threads), and of no others, against the golden law.
-    """
-    lone = len(windows) == 1 and len(windows[0]) <= engine.block
-    return [*windows, *windows] if lone and engine.provider == PROVIDERS["cpu"] else windows
 
 
 def _digested(output: WindowOutput, digest: Digest | None) -> object:
