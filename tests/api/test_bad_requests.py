@@ -33,7 +33,8 @@ class Watched:
         self.log = log
 
     async def send(self, bad: Bad) -> httpx.Response:
-        return await self.client.request(bad.method, bad.path, content=bad.content, headers=dict(bad.headers))
+        url = self.client.base_url.copy_with(raw_path=bad.path.encode())  # as it is: joined, `//ner` would name a host
+        return await self.client.request(bad.method, url, content=bad.content, headers=dict(bad.headers))
 
     def leaks(self, response: httpx.Response) -> list[str]:
         outputs = {

@@ -19,6 +19,12 @@ def samples(page: Opened, status: str) -> float:
     return sum(float(value) for value in re.findall(rf'http_requests_total{{.*status="{status}"}} (\S+)', told))
 
 
+def at_work(page: Opened) -> bool:
+    """Whether the service has a document in hand."""
+    told = httpx.get(f"{page.address}/metrics").text
+    return any(float(value) > 0 for value in re.findall(r"(?m)^\w+_inflight_documents(?:{.*})? (\S+)$", told))
+
+
 def test_what_is_typed_is_counted_as_the_service_counts_it(page: Opened) -> None:
     page.type(NOTE)
     page.page.wait_for_selector('#tokens[data-exact="true"]')
@@ -166,6 +172,10 @@ def test_cancelling_stops_the_work_of_the_service(page: Opened) -> None:
     page.choose("ner")
     page.page.click("#run")
     assert page.page.is_visible("#progress")
+    for _ in range(100):
+        if at_work(page):
+            break
+        page.page.wait_for_timeout(50)
     page.page.click("#cancel")
     page.page.wait_for_selector("#run:not([disabled])")
     assert "annulée" in page.page.inner_text("#announced")
