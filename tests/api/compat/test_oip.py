@@ -103,6 +103,12 @@ def test_refusals_reach_the_client_with_their_sentence(client: Any) -> None:
         client.infer("fake", [tensor(TEXTS, binary=True)], timeout=1)
 
 
+def test_chunks_are_refused_where_a_tensor_has_no_place_for_them(client: Any) -> None:
+    wish = triton.InferRequestedOutput("embedding", binary_data=True)
+    with pytest.raises(triton.InferenceServerException, match="one vector for each document"):
+        client.infer("fake", [tensor(TEXTS, binary=True)], outputs=[wish], parameters={"chunks": "sentences"})
+
+
 def test_a_bad_text_is_reported_where_the_form_has_a_place_for_it_and_else_refused(client: Any) -> None:
     wish, sent = triton.InferRequestedOutput("ner"), [tensor(["toux", ""], binary=True)]
     good, bad = client.infer("fake", sent, outputs=[wish], parameters={"on_error": "report"}).as_numpy("ner")

@@ -127,7 +127,9 @@ async def _infer(service: Service, request: Request, model: str) -> Response:
 
 
 def _body(asked: Inference, kind: type[CommonRequest[Any]], model: str, *, max_documents: int) -> Steps[CommonRequest[Any]]:
-    """The request in our own words."""
+    """The request in our own words. Raises InvalidRequest."""
+    if "chunks" in asked.parameters:
+        raise InvalidRequest("parameters.chunks: a tensor holds one vector for each document; /embed answers with chunks")
     fields = {name: field for name, field in asked.parameters.items() if name not in ("timeout", "priority")}
     fields |= _lane(asked.parameters.get("priority")) | {"inputs": list(asked.texts), "model": model}
     yield
