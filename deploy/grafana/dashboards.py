@@ -178,31 +178,20 @@ def _mean(name: str) -> str:
     return _share(f"{name}_sum", f"{name}_count")
 
 
+def _spread(title: str, about: str, name: str, *, unit: str = "short") -> Panel:
+    """Mean and 95th percentile of a histogram, over all replicas."""
+    p95 = f"histogram_quantile(0.95, sum by (le) (rate({name}_bucket[$__rate_interval])))"
+    return Panel(title=title, about=about, unit=unit, lines=lines(mean=_mean(name), p95=p95))
+
+
 BATCHES = (
-    Panel(
-        title="Batch: tokens",
-        about="Real tokens of a batch.",
-        lines=lines(
-            mean=_mean("drlongformer_batch_tokens"),
-            p95="histogram_quantile(0.95, sum by (le) (rate(drlongformer_batch_tokens_bucket[$__rate_interval])))",
-        ),
-    ),
-    Panel(
-        title="Batch: documents",
-        about="Different documents in a batch.",
-        lines=lines(
-            mean=_mean("drlongformer_batch_documents"),
-            p95="histogram_quantile(0.95, sum by (le) (rate(drlongformer_batch_documents_bucket[$__rate_interval])))",
-        ),
-    ),
-    Panel(
-        title="Batch: time in the engine",
-        about="What a document that comes next must wait for at least.",
+    _spread("Batch: tokens", "Real tokens of a batch.", "drlongformer_batch_tokens"),
+    _spread("Batch: documents", "Different documents in a batch.", "drlongformer_batch_documents"),
+    _spread(
+        "Batch: time in the engine",
+        "What a document that comes next must wait for at least.",
+        "drlongformer_batch_compute_seconds",
         unit="s",
-        lines=lines(
-            mean=_mean("drlongformer_batch_compute_seconds"),
-            p95="histogram_quantile(0.95, sum by (le) (rate(drlongformer_batch_compute_seconds_bucket[$__rate_interval])))",
-        ),
     ),
     Panel(
         title="Padding share, new shapes",

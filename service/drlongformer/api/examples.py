@@ -35,7 +35,7 @@ def _answers(*own: Mapping[str, Any], tokens: int) -> dict[str, Any]:
 EXAMPLES: Mapping[str, Example] = {
     "/embed": Example(
         request={"inputs": [{"id": "a", "text": _TEXT}], "pooling": "mean", "dimensions": 4},
-        answer=_answer(21, id="a", embedding=[0.546, -0.665, 0.503, 0.077], embedding_space="053865d624891577"),
+        answer=_answer(21, id="a", embedding=[0.546, -0.665, 0.503, 0.077], embedding_space="66c088d08678f856"),
     ),
     "/ner": Example(
         request={"inputs": _TEXT, "min_score": 0.5, "return_text": True},

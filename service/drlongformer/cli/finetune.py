@@ -12,9 +12,9 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from drlongformer import logs
 from drlongformer.cli import finetune_options as flags
-from drlongformer.cli import options
 from drlongformer.cli.base import Store, err, needs_training_packages, told
-from drlongformer.cli.normalising import NormaliseOption, rules_asked
+from drlongformer.cli.groups import grouped
+from drlongformer.cli.normalising import rules_asked
 from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
 from drlongformer.cli.records import format_named, task_named
 from drlongformer.cli.training import commands
@@ -22,6 +22,7 @@ from drlongformer.errors import TrainingError
 
 if TYPE_CHECKING:
     from drlongformer.training.finetuning import TaskFiles
+    from drlongformer.training.tuning import TuningSettings
     from drlongformer.training.wanted_heads import HeadRequest
 
 T = TypeVar("T")
@@ -31,78 +32,38 @@ DEFAULT_NAMES = {"ner": "ner", "classify": "classify", "similarity": "similarity
 
 @commands.command("finetune")
 @told
-def train_finetune(  # noqa: PLR0913 - one parameter a flag
+@grouped
+def train_finetune(
     *,
     base: flags.Base,
-    task: flags.Tasks,
-    train: flags.Train,
     output: flags.Output,
-    dev: flags.Paths = None,
-    test: flags.Paths = None,
-    head: flags.Heads = None,
-    format: options.Format = "auto",  # noqa: A002 - the option's name
-    group_by: options.GroupBy = None,
-    encoding: options.Encoding = "utf-8",
-    dev_share: flags.DevShare = 0.15,
-    several: flags.Several = None,
-    layout: flags.Layout = "each",
-    contrastive: flags.Contrastive = False,
-    score_range: flags.ScoreRange = "0,5",
-    word_splitting: flags.WordSplitting = None,
-    normalise: NormaliseOption = None,
-    global_attention: flags.GlobalAttention = None,
-    keep_heads: flags.KeepHeads = True,
-    freeze_encoder: flags.FreezeEncoder = False,
-    epochs: flags.Epochs = 24,
-    patience: flags.Patience = 5,
-    learning_rate: flags.LearningRate = 2e-5,
-    batch: flags.Batch = 8,
-    micro_tokens: flags.MicroTokens = 8192,
-    seconds: flags.Seconds = None,
-    class_weights: flags.ClassWeights = "none",
-    augment: flags.Augment = "",
-    gradient_checkpointing: flags.GradientCheckpointing = False,
-    bf16: flags.Bf16 = None,
-    device: options.Device = "cpu",
-    seeds: flags.Seeds = "0",
-    folds: flags.Folds = 0,
-    learning_curve: flags.LearningCurve = "",
+    reading: flags.Reading,
+    asking: flags.Asking,
+    learning: flags.Learning,
+    repeating: flags.Repeating,
 ) -> None:
     """Fine-tune heads on annotated documents; the same command goes on where it was stopped."""
     needs_training_packages()
     logs.configure(style="text", level="warning")
     from drlongformer.training import finetuning  # noqa: PLC0415
-    from drlongformer.training.tuning import TuningSettings  # noqa: PLC0415
 
-    settings = TuningSettings(
-        learning_rate=learning_rate,
-        epochs=epochs,
-        patience=patience,
-        batch_documents=batch,
-        micro_tokens=micro_tokens,
-        seconds=seconds,
-        class_weights=class_weights,
-        augmentations=tuple(filter(None, augment.split(","))),
-        freeze_encoder=freeze_encoder,
-        gradient_checkpointing=gradient_checkpointing,
-        bfloat16=device.startswith("cuda") if bf16 is None else bf16,
-    )
-    requests = _requests(task, head, several=several, layout=layout, contrastive=contrastive, score_range=score_range)
+    form = finetuning.FileForm(format=format_named(reading.format), group_by=reading.group_by, encoding=reading.encoding)
+    sizes = repeating.learning_curve
     order = finetuning.Order(
         base=base,
-        tasks=_task_files(requests, train=train, dev=dev, test=test),
+        tasks=_task_files(_requests(asking), reading),
         output=output,
-        form=finetuning.FileForm(format=format_named(format), group_by=group_by, encoding=encoding),
-        settings=settings,
-        seeds=tuple(_numbers(seeds, int, "seeds")),
-        folds=folds,
-        sizes=tuple(_numbers(learning_curve, int, "learning-curve")) if learning_curve else (),
-        dev_share=dev_share,
-        word_splitting=word_splitting,
-        normalisation=rules_asked(normalise),
-        global_attention=global_attention,
-        keep_heads=keep_heads,
-        device=device,
+        form=form,
+        settings=_settings(learning),
+        seeds=tuple(_numbers(repeating.seeds, int, "seeds")),
+        folds=repeating.folds,
+        sizes=tuple(_numbers(sizes, int, "learning-curve")) if sizes else (),
+        dev_share=reading.dev_share,
+        word_splitting=reading.word_splitting,
+        normalisation=rules_asked(reading.normalise),
+        global_attention=asking.global_attention,
+        keep_heads=asking.keep_heads,
+        device=learning.device,
     )
     with _shown() as show:
         typer.echo(f"trained: {finetuning.run(order, on_log=show)}")
@@ -148,40 +109,48 @@ def train_ship(  # noqa: PLR0913 - one parameter a flag
     typer.echo(f"written: {ship.run(folder, store=store, name=name, version=version, statement=said)}")
 
 
-def _requests(
-    tasks: Sequence[str],
-    heads: Sequence[str] | None,
-    *,
-    several: bool | None,
-    layout: flags.Layout,
-    contrastive: bool,
-    score_range: str,
-) -> list[HeadRequest]:
+def _settings(learning: flags.Learning) -> TuningSettings:
+    from drlongformer.training.tuning import TuningSettings  # noqa: PLC0415
+
+    return TuningSettings(
+        learning_rate=learning.learning_rate,
+        epochs=learning.epochs,
+        patience=learning.patience,
+        batch_documents=learning.batch,
+        micro_tokens=learning.micro_tokens,
+        seconds=learning.seconds,
+        class_weights=learning.class_weights,
+        augmentations=tuple(filter(None, learning.augment.split(","))),
+        freeze_encoder=learning.freeze_encoder,
+        gradient_checkpointing=learning.gradient_checkpointing,
+        bfloat16=learning.device.startswith("cuda") if learning.bf16 is None else learning.bf16,
+    )
+
+
+def _requests(asking: flags.Asking) -> list[HeadRequest]:
     """What is asked of each task's head, whose name is the one given, else the task's own."""
     from drlongformer.training.wanted_heads import HeadRequest  # noqa: PLC0415
 
-    low, high = _numbers(score_range, float, "score-range", count=2)
-    named = _beside(tasks, heads, "head")
+    low, high = _numbers(asking.score_range, float, "score-range", count=2)
+    named = _beside(asking.task, asking.head, "head")
     return [
         HeadRequest(
             task=task_named(task),
-            name=name or ("embedding" if contrastive and task == "similarity" else DEFAULT_NAMES.get(task, task)),
-            several=several,
-            layout=layout,
-            contrastive=contrastive and task == "similarity",
+            name=name or ("embedding" if asking.contrastive and task == "similarity" else DEFAULT_NAMES.get(task, task)),
+            several=asking.several,
+            layout=asking.layout,
+            contrastive=asking.contrastive and task == "similarity",
             score_range=(low, high),
         )
-        for task, name in zip(tasks, named, strict=True)
+        for task, name in zip(asking.task, named, strict=True)
     ]
 
 
-def _task_files(
-    requests: Sequence[HeadRequest], *, train: Sequence[Path], dev: Sequence[Path] | None, test: Sequence[Path] | None
-) -> tuple[TaskFiles, ...]:
+def _task_files(requests: Sequence[HeadRequest], reading: flags.Reading) -> tuple[TaskFiles, ...]:
     """Each head with its annotations, which the options name in the order of the tasks."""
     from drlongformer.training.finetuning import TaskFiles  # noqa: PLC0415
 
-    sides = [_beside(requests, paths, name) for paths, name in ((train, "train"), (dev, "dev"), (test, "test"))]
+    sides = [_beside(requests, getattr(reading, name), name) for name in ("train", "dev", "test")]
     return tuple(
         TaskFiles(request=request, train=learnt, dev=tuned, test=scored)
         for request, learnt, tuned, scored in zip(requests, *sides, strict=True)

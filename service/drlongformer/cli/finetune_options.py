@@ -1,11 +1,15 @@
-"""The flags of `drlongformer train finetune`, one alias each: what is learnt, which heads, how, how often."""
+"""The flags of `drlongformer train finetune` in groups (`groups.py`): what is learnt, which heads, how, how often."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from drlongformer.cli import options
+from drlongformer.cli.normalising import NormaliseOption
 
 Base = Annotated[Path, typer.Option(help="A Hugging Face checkpoint's folder, or a trained folder, whose heads stay.")]
 Tasks = Annotated[list[str], typer.Option(metavar="ner|classify|similarity|multiple-choice", help="May be repeated.")]
@@ -44,3 +48,59 @@ Bf16 = Annotated[bool | None, typer.Option(help="Compute in bfloat16; on CUDA by
 Seeds = Annotated[str, typer.Option(metavar="0,1,...", help="A run each; the best on dev is kept.")]
 Folds = Annotated[int, typer.Option(min=0, help="Cross-validate first, with so many folds.")]
 LearningCurve = Annotated[str, typer.Option(metavar="50,100,...", help="Also train on so many documents.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What it learns from."""
+
+    train: Train
+    dev: Paths = None
+    test: Paths = None
+    format: options.Format = "auto"
+    group_by: options.GroupBy = None
+    encoding: options.Encoding = "utf-8"
+    dev_share: DevShare = 0.15
+    word_splitting: WordSplitting = None
+    normalise: NormaliseOption = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Which heads."""
+
+    task: Tasks
+    head: Heads = None
+    several: Several = None
+    layout: Layout = "each"
+    contrastive: Contrastive = False
+    score_range: ScoreRange = "0,5"
+    global_attention: GlobalAttention = None
+    keep_heads: KeepHeads = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """How it learns."""
+
+    freeze_encoder: FreezeEncoder = False
+    epochs: Epochs = 24
+    patience: Patience = 5
+    learning_rate: LearningRate = 2e-5
+    batch: Batch = 8
+    micro_tokens: MicroTokens = 8192
+    seconds: Seconds = None
+    class_weights: ClassWeights = "none"
+    augment: Augment = ""
+    gradient_checkpointing: GradientCheckpointing = False
+    bf16: Bf16 = None
+    device: options.Device = "cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeating:
+    """How often."""
+
+    seeds: Seeds = "0"
+    folds: Folds = 0
+    learning_curve: LearningCurve = ""

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from drlongformer.errors import ParityError
 from drlongformer.model.heads import LongformerWithHeads
-from drlongformer.model.longformer import MASKED, NeighbourhoodOf, Pack, neighbourhood
+from drlongformer.model.longformer import NeighbourhoodOf, Pack, neighbourhood
+from drlongformer.model.sums import MASKED
 
 OPERATOR = "com.microsoft::MultiHeadAttention"
 SPARE_KEYS = 7

@@ -22,13 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drlongformer.model.sums import MASKED, in_order, never_one, pieces_of, share_of_document, sum_by_document
 from drlongformer.packing import PackedBatch
-
-MASKED = -1e4
-"""Added to forbidden scores: finite, so that a row without any allowed key stays finite, and representable in fp16."""
-
-LONGEST_SUM = 128
-"""Products that a CPU library adds up at once, whatever the shape."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +235,7 @@ class SelfAttention(nn.Module):
         size = config.hidden_size
         self.heads = config.num_attention_heads
         self.head_size = size // self.heads
-        self.pieces = _pieces(size)
+        self.pieces = pieces_of(size)
         self.dropout_prob = config.attention_probs_dropout_prob
         self.query = nn.Linear(size, size)
         self.key = nn.Linear(size, size)
@@ -263,12 +258,12 @@ class SelfAttention(nn.Module):
         blocks, slots, size = x.shape
         documents, count = pack.global_slot.shape
         width = size // self.pieces
-        query = self.query_global(x.reshape(-1, size)[_never_one(pack.flat_global)]) / math.sqrt(self.head_size)
+        query = self.query_global(x.reshape(-1, size)[never_one(pack.flat_global)]) / math.sqrt(self.head_size)
         query = query.view(-1, count, self.heads, self.head_size)
         key_weight = self.key_global.weight.view(self.heads, self.head_size, size)
         absorbed = torch.einsum("dghe,hec->dghc", query, key_weight).reshape(documents + 1, -1, self.pieces, width)
         score = absorbed.transpose(1, 2)[pack.document_of_block] @ x.transpose(1, 2).reshape(blocks, self.pieces, width, slots)
-        score = _in_order(score, 1)  # [N, GH, B]
+        score = in_order(score, 1)  # [N, GH, B]
         score = score.masked_fill(~pack.is_real[:, None, :], MASKED)
         # Softmax over a document: normalised within each block, then the blocks combined by their share of the document.
         top = score.amax(-1).detach()  # [N, GH]
@@ -276,56 +271,16 @@ class SelfAttention(nn.Module):
         total = weight.sum(-1)  # [N, GH]
         mixed = (weight / total[..., None]).to(x.dtype) @ x  # [N, GH, C]
         value_weight = self.value_global.weight.view(self.heads, self.head_size, self.pieces, -1)
-        mixed = _never_one(mixed).view(-1, count, self.heads, self.pieces, size // self.pieces)
-        mixed = _in_order(torch.einsum("nghpc,hepc->nghpe", mixed, value_weight)[:blocks], 3)  # [N, G, H, E]
-        share = _share_of_document(top, total, pack.document_of_block, documents)
+        mixed = never_one(mixed).view(-1, count, self.heads, self.pieces, size // self.pieces)
+        mixed = in_order(torch.einsum("nghpc,hepc->nghpe", mixed, value_weight)[:blocks], 3)  # [N, G, H, E]
+        share = share_of_document(top, total, pack.document_of_block, documents)
         mixed = mixed * share.view(blocks, count, self.heads, 1)
-        out = _sum_by_document(mixed.reshape(blocks, -1), pack.document_of_block, documents)  # [D, GC]
+        out = sum_by_document(mixed.reshape(blocks, -1), pack.document_of_block, documents)  # [D, GC]
         return out.view(documents, count, size).to(x.dtype) + self.value_global.bias.to(x.dtype)
-
-
-def _pieces(size: int) -> int:
-    """Into how many equal pieces of at most `LONGEST_SUM` columns the inner sum of a product of global tokens is cut.
-
-    A CPU library cuts longer sums by itself, in other places for other numbers of rows, columns and threads, and so rounds
-    otherwise alone than beside others. (Products with a constant matrix are spared that: it is packed beforehand.)
-    """
-    return next(count for count in range(1, size + 1) if size % count == 0 and size // count <= LONGEST_SUM)
-
-
-def _in_order(pieces: Tensor, axis: int) -> Tensor:
-    """Sum over an axis in fp32, one after the other: a reduction's order would hang on shapes and threads, too."""
-    first, *others = pieces.float().unbind(axis)
-    for other in others:
-        first = first + other
-    return first
-
-
-def _never_one(x: Tensor) -> Tensor:
-    """The first row once more behind all rows: a product of one row takes another path of the CPU's, and rounds otherwise.
-
-    With it a document's answer is the same to the last bit alone and beside others.
-    """
-    return torch.cat([x, x[:1]])
 
 
 def _take(x: Tensor, blocks: Tensor | None) -> Tensor:
     return x if blocks is None else x.index_select(0, blocks)
-
-
-def _share_of_document(top: Tensor, total: Tensor, document_of_block: Tensor, documents: int) -> Tensor:
-    """Each block's share of its document's softmax, `[N, GH]`, from its highest score and its sum of exponentials above it."""
-    document = document_of_block[:, None].expand_as(top)
-    lowest = torch.full((documents, top.shape[1]), 2 * MASKED, device=top.device)
-    highest = lowest.scatter_reduce(0, document, top, "amax")
-    part = total * (top - highest[document_of_block]).exp()
-    return part / _sum_by_document(part, document_of_block, documents)[document_of_block]
-
-
-def _sum_by_document(x: Tensor, document_of_block: Tensor, documents: int) -> Tensor:
-    """`[N, Y]` to `[D, Y]`: sums over the blocks of each document, in their order."""
-    zeros = torch.zeros(documents, x.shape[1], dtype=x.dtype, device=x.device)
-    return zeros.scatter_add(0, document_of_block[:, None].expand_as(x), x)
 
 
 def _put_global(out: Tensor, answer: Tensor, pack: Pack, query_blocks: Tensor | None) -> Tensor:
