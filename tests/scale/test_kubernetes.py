@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from drlongformer import settings
-from drlongformer.serving.metrics import Metrics
+from drlongformer.api.gate import PROBES
+from tests.api import services
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 OBJECTS: dict[str, dict[str, Any]] = {
     each["kind"]: each for each in yaml.safe_load_all((FOLDER / "drlongformer.yaml").read_text(encoding="utf-8"))
 }
 POD: dict[str, Any] = OBJECTS["Deployment"]["spec"]["template"]["spec"]
+POD_ANNOTATIONS: dict[str, str] = OBJECTS["Deployment"]["spec"]["template"]["metadata"]["annotations"]
 [CONTAINER] = POD["containers"]
 LABELS = {"app.kubernetes.io/name": "drlongformer"}
 
@@ -62,10 +65,17 @@ def test_kubernetes_writes_no_variables_that_the_service_would_refuse(monkeypatc
         settings.load()
 
 
-def test_the_autoscaler_reads_a_gauge_that_there_is() -> None:
+async def test_the_autoscaler_reads_a_gauge_of_a_live_scrape_and_no_more_than_a_queue_may_hold(tmp_path: Path) -> None:
     [metric] = OBJECTS["HorizontalPodAutoscaler"]["spec"]["metrics"]
     name = metric["pods"]["metric"]["name"]
-    assert name in {family.name for family in Metrics.create().registry.collect()}
+    served = services.service(tmp_path)
+    async with services.client(served) as client:
+        scraped = await client.get(POD_ANNOTATIONS["prometheus.io/path"])
+    gauges = [family for family in text_string_to_metric_families(scraped.text) if family.name == name]
+    assert [(family.type, {sample.labels["priority"] for sample in family.samples}) for family in gauges] == [
+        ("gauge", {"interactive", "bulk"})  # the adapter's rule sums both
+    ]
+    assert int(metric["pods"]["target"]["averageValue"]) < served.settings.batching.max_queue_tokens
     adapter = yaml.safe_load((FOLDER / "prometheus-adapter.yaml").read_text(encoding="utf-8"))
     assert [rule["name"]["as"] for rule in adapter["rules"]] == [name]
     assert re.match(r"\w+", adapter["rules"][0]["seriesQuery"])[0] == name  # type: ignore[index]
@@ -83,11 +93,23 @@ def test_the_pod_may_do_nothing_but_answer() -> None:
     assert OBJECTS["NetworkPolicy"]["spec"]["egress"] == []
 
 
-def test_every_object_means_the_same_pods_and_probes_ask_routes_without_a_key() -> None:
-    from drlongformer.api.gate import OPEN
+async def test_probes_ask_routes_that_answer_without_a_key(tmp_path: Path) -> None:
+    async with services.client(services.service(tmp_path)) as client:
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            path = CONTAINER[name]["httpGet"]["path"]
+            assert path in PROBES
+            assert (await client.get(path)).status_code == 200
 
+
+def test_a_pod_is_left_when_another_goes() -> None:
+    fewest = OBJECTS["HorizontalPodAutoscaler"]["spec"]["minReplicas"]
+    assert OBJECTS["PodDisruptionBudget"]["spec"]["minAvailable"] < fewest  # else no node could ever be emptied
+    assert OBJECTS["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert OBJECTS["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == OBJECTS["Deployment"]["metadata"]["name"]
+
+
+def test_every_object_means_the_same_pods() -> None:
+    assert OBJECTS.keys() == {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"}
     assert OBJECTS["Service"]["spec"]["selector"] == LABELS
     for kind, place in (("Deployment", "selector"), ("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
         assert OBJECTS[kind]["spec"][place]["matchLabels"] == LABELS
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert CONTAINER[probe]["httpGet"]["path"] in OPEN
