@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import ssl
@@ -16,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from loadtests.scenarios.swaps import two_versions
 from loadtests.server import free_port
@@ -84,6 +85,14 @@ class Composition:
     async def roll(self) -> None:
         """Make the replicas anew, one after the other, by the shipped script."""
         await self.run("deploy/compose/roll", *self.compose)
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit lines that all replicas have written, those that were made anew too."""
+        return [json.loads(line) for line in (self.folder / "audit" / "audit.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    async def said(self, service: str) -> str:
+        """What a container has written to both its streams since it was made."""
+        return await self.run("sh", "-c", 'exec "$@" 2>&1', "sh", *self.compose, "logs", service)
 
     async def query(self, query: str) -> list[float]:
         """The values that Prometheus finds."""

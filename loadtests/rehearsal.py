@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import numpy as np
 import uvloop
@@ -28,11 +29,14 @@ from loadtests.openloop import Asked, Outcome, drive, lateness, percentile, pois
 from loadtests.report import Report
 from loadtests.wire import Client
 
+CANARY = "zoubidrine"
+"""A word that is in every text and in nothing else; nobody may write it down."""
+
 TEXTS = {
-    "embed": "Toux sèche.",
-    "ner": "Toux et fièvre.",
-    "classify": "Douleur thoracique.",
-    "fill-mask": "Un <mask> par jour.",
+    "embed": f"Toux sèche sous {CANARY}.",
+    "ner": f"Toux et fièvre, {CANARY} arrêtée.",
+    "classify": f"Douleur thoracique sous {CANARY}.",
+    "fill-mask": f"Un <mask> de {CANARY} par jour.",
 }
 LENGTHS = (50, 200, 700)
 VERSIONS = (1, 2)
@@ -98,8 +102,10 @@ async def rehearse(composition: Composition, *, count: int, rate: float) -> Repo
     await composition.call("up", "-d", "--no-build", *STARTED)
     await composition.ready()
     report.figures["seconds_to_first_answer"] = time.monotonic() - begin
-    client = composition.client(key=await composition.key("rehearsal"))
+    key = await composition.key("rehearsal")
+    client = composition.client(key=key)
     await _tasks(report, composition, client)
+    await _written(report, composition, key)
     await _confined(report, composition)
     await _scraped(report, composition)
     _tell("asking each version alone")
@@ -138,6 +144,17 @@ async def _until_known(client: Client) -> None:
 
 def _body(text: str) -> bytes:
     return json.dumps({"inputs": text}).encode()
+
+
+async def _written(report: Report, composition: Composition, key: str) -> None:
+    """The audit tells who asked what; neither it nor any container tells a word of it."""
+    lines = composition.audit()
+    asked = {line["route"] for line in lines if line["key"] == key.partition(".")[0] and line["status"] == HTTPStatus.OK}
+    report.hold("the audit names key and route of each task", asked >= {f"/{task}" for task in TEXTS}, f"{len(lines)} lines")
+    written = {service: await composition.said(service) for service in STARTED} | {"audit": json.dumps(lines)}
+    told = [where for where, text in written.items() if CANARY in text]
+    sizes = {where: len(text) for where, text in written.items()}
+    report.hold("no container and no audit line holds a word of a text", not told and all(sizes.values()), f"letters: {sizes}")
 
 
 async def _confined(report: Report, composition: Composition) -> None:
@@ -185,7 +202,7 @@ async def _swap(composition: Composition, client: Client, version: int) -> None:
 
 async def _under(report: Report, composition: Composition, load: Load) -> None:
     """Requests come, at least as many as planned, until what was begun meanwhile is done."""
-    before = (await composition.call("logs", "nginx")).count('"route": "/embed"')
+    before, audited = (await composition.call("logs", "nginx")).count('"route": "/embed"'), len(composition.audit())
     enough, outcomes = asyncio.Event(), list[Outcome]()
     happening = asyncio.create_task(_happen(composition, load.client, enough))
     while not happening.done():
@@ -194,6 +211,10 @@ async def _under(report: Report, composition: Composition, load: Load) -> None:
     rolls, swaps = await happening
     logged = (await composition.call("logs", "nginx")).count('"route": "/embed"') - before
     _judge(report, load, outcomes, rolls=rolls, swaps=swaps, logged=logged)
+    answered = [line for line in composition.audit()[audited:] if (line["route"], line["status"]) == ("/embed", HTTPStatus.OK)]
+    report.hold(
+        "the audit has one line for each answer, of replicas that are gone too", _once(answered, outcomes), str(len(answered))
+    )
 
 
 async def _happen(composition: Composition, client: Client, enough: asyncio.Event) -> tuple[int, int]:
@@ -206,6 +227,11 @@ async def _happen(composition: Composition, client: Client, enough: asyncio.Even
             await _swap(composition, client, version)
             swaps += 1
     return rolls, swaps
+
+
+def _once(lines: Sequence[Mapping[str, object]], outcomes: Sequence[Outcome]) -> bool:
+    """Whether each answer has its line: as many as answers, no request twice."""
+    return len({line["request_id"] for line in lines}) == len(lines) == sum(outcome.answered for outcome in outcomes)
 
 
 def _judge(report: Report, load: Load, outcomes: Sequence[Outcome], *, rolls: int, swaps: int, logged: int) -> None:

@@ -15,7 +15,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from deploy.grafana import dashboards
-from drlongformer.serving.metrics import Metrics
+from drlongformer.serving.metrics import PREFIX, Metrics
 from tests.client.served import serving
 from tests.deploy.prometheus import ROOT, needs_prometheus, rules, scraping, value, wait
 
@@ -23,6 +23,7 @@ NAMES = tuple(dashboards.dashboards())
 OURS = re.compile(r"\bdrlongformer[_:][a-z_:0-9]*[a-z0-9]")
 OF_GPUS = re.compile(r"\bDCGM_FI_[A-Z_0-9]+")
 BY = re.compile(r"\b(?:by|on) \(([^)]*)\)")
+TICKED = re.compile(r"`([a-z0-9_]+)`")
 SELECTORS = re.compile(r"\{([^}]*)\}")
 TEXTS = {"fill-mask": "Une <mask> par jour.", "embed": "Toux.", "ner": "Toux et fièvre.", "classify": "Toux."}
 
@@ -85,6 +86,20 @@ def test_every_metric_of_dashboards_and_rules_is_in_a_live_scrape(address: str) 
     assert len(named) > 30
     assert named - exposed == recorded & named
     assert recorded <= named
+
+
+def test_the_documented_metrics_are_those_of_a_live_scrape_with_their_labels(address: str) -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    chapter = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in chapter.splitlines() if line.startswith("| `")]
+    documented = {name: set(TICKED.findall(labels)) for names, labels in rows for name in TICKED.findall(names)}
+    scraped = httpx.get(f"{address}/metrics").text
+    assert {PREFIX + name for name in documented} == {
+        line.split()[2] for line in scraped.splitlines() if line.startswith("# TYPE")
+    }
+    registry = Metrics.create()
+    labelled = {name: set(getattr(getattr(registry, name, None), "_labelnames", ())) for name in documented}
+    assert documented == labelled
 
 
 def test_every_metric_of_gpus_is_one_that_the_exporter_is_told_to_tell() -> None:

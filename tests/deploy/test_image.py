@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ NEVER_SERVED = {
 COMPOSE: dict[str, Any] = loaded(ROOT / "docker-compose.yml")
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 BY_HAND = {name for name, service in SERVICES.items() if "profiles" in service}
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
@@ -59,6 +61,13 @@ def test_a_serving_image_has_neither_torch_nor_anything_that_fetches_models(targ
     assert not found.keys() & NEVER_SERVED
     assert ("onnxruntime" in found, "onnxruntime-gpu" in found) == (target == "cpu", target == "gpu")
     assert {"fastapi", "tokenizers", "opentelemetry-sdk"} <= found.keys()
+
+
+@pytest.mark.parametrize("target", [*SERVING, "tools"])
+def test_every_image_can_verify_signatures(target: str) -> None:
+    asked = {name.partition(">")[0] for name in PROJECT["optional-dependencies"]["signing"]}
+    assert {"model-signing", "pyopenssl"} <= asked
+    assert asked <= pins(REQUIREMENTS / f"{target}.txt").keys()
 
 
 def test_the_tools_take_torch_without_cuda() -> None:
@@ -107,7 +116,8 @@ def test_nothing_but_nginx_has_a_way_out(name: str) -> None:
 @pytest.mark.parametrize("name", ["drlongformer-1", "drlongformer-2"])
 def test_replicas_read_models_and_keys_and_write_neither(name: str) -> None:
     service = SERVICES[name]
-    assert all(volume.endswith(":ro") for volume in service["volumes"])
+    written = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
+    assert [volume.rpartition(":")[2] for volume in written] == ["/audit"]
     assert service["ulimits"]["core"] == 0
     [device] = service["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
@@ -115,6 +125,16 @@ def test_replicas_read_models_and_keys_and_write_neither(name: str) -> None:
     assert f"{name}:{address}" in SERVICES["nginx"]["extra_hosts"]
     for file in ("deploy/compose/nginx/upstream.conf", "deploy/prometheus/prometheus.yml"):
         assert f"{name}:8000" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_who_asked_what_is_written_where_it_outlives_the_container() -> None:
+    for name in ("drlongformer-1", "drlongformer-2"):
+        assert SERVICES[name]["environment"]["DRLONGFORMER_AUDIT__FILE"] == "${DRLONGFORMER_AUDIT__FILE:-/audit/audit.jsonl}"
+        assert "${DEPLOYMENT:-./deployment}/audit:/audit" in SERVICES[name]["volumes"]
+    override = (ROOT / "docker-compose.cpu.yml").read_text(encoding="utf-8")
+    assert "AUDIT" not in override  # what it does not name stays as it is
+    assert "volumes" not in override
+    assert "own 10001 audit" in (ROOT / "deploy" / "compose" / "setup").read_text(encoding="utf-8")
 
 
 def test_every_variable_of_the_composition_is_documented() -> None:
