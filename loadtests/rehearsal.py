@@ -25,9 +25,9 @@ import uvloop
 
 from loadtests.bench import Bodies, sender
 from loadtests.composition import REPLICAS, STARTED, Composition, composed, found
-from loadtests.openloop import Asked, Outcome, drive, lateness, percentile, poisson, statuses
+from loadtests.openloop import Asked, Outcome, Send, drive, lateness, percentile, poisson, statuses
 from loadtests.report import Report
-from loadtests.wire import Client
+from loadtests.wire import Client, Reply
 
 CANARY = "zoubidrine"
 """A word that is in every text and in nothing else; nobody may write it down."""
@@ -40,6 +40,7 @@ TEXTS = {
 }
 LENGTHS = (50, 200, 700)
 VERSIONS = (1, 2)
+ANSWER_SECONDS = 600.0
 
 CONFINED = """
 import errno, importlib.util, json, os, pathlib, socket
@@ -203,10 +204,10 @@ async def _swap(composition: Composition, client: Client, version: int) -> None:
 async def _under(report: Report, composition: Composition, load: Load) -> None:
     """Requests come, at least as many as planned, until what was begun meanwhile is done."""
     before, audited = (await composition.call("logs", "nginx")).count('"route": "/embed"'), len(composition.audit())
-    enough, outcomes = asyncio.Event(), list[Outcome]()
-    happening = asyncio.create_task(_happen(composition, load.client, enough))
+    enough, outcomes, seen = asyncio.Event(), list[Outcome](), Counter[int]()
+    happening = asyncio.create_task(_happen(composition, load.client, enough, seen))
     while not happening.done():
-        outcomes += await drive(load.plan, sender(load.client))
+        outcomes += await drive(load.plan, _counting(sender(load.client), seen))
         enough.set()
     rolls, swaps = await happening
     logged = (await composition.call("logs", "nginx")).count('"route": "/embed"') - before
@@ -217,14 +218,33 @@ async def _under(report: Report, composition: Composition, load: Load) -> None:
     )
 
 
-async def _happen(composition: Composition, client: Client, enough: asyncio.Event) -> tuple[int, int]:
-    """Replicas made anew one after the other, and versions swapped, again and again; how often."""
+def _counting(send: Send, seen: Counter[int]) -> Send:
+    """The same, and it counts which version answered."""
+
+    async def counted(asked: Asked) -> Reply:
+        reply = await send(asked)
+        if reply.status == HTTPStatus.OK:
+            seen[reply.json["model"]["version"]] += 1
+        return reply
+
+    return counted
+
+
+async def _happen(composition: Composition, client: Client, enough: asyncio.Event, seen: Counter[int]) -> tuple[int, int]:
+    """Replicas made anew one after the other, and versions swapped, again and again; how often.
+
+    A swap is over when the new version has answered some of the load. Raises TimeoutError where it does not.
+    """
     rolls, swaps = 0, 0
     while not (enough.is_set() and rolls):
         await composition.roll()
         rolls += 1
         for version in reversed(VERSIONS):
+            before = seen[version]
             await _swap(composition, client, version)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while seen[version] == before:  # noqa: ASYNC110 - the load is counted elsewhere
+                    await asyncio.sleep(0.1)
             swaps += 1
     return rolls, swaps
 
@@ -240,7 +260,8 @@ def _judge(report: Report, load: Load, outcomes: Sequence[Outcome], *, rolls: in
     lost = {status: number for status, number in statuses(outcomes).items() if status != "200"}
     report.hold("no request is lost", not lost, f"{len(outcomes)} sent, lost: {lost or 0}")
     report.hold("every answer is that of the version it names, to the last bit", versions["wrong"] == 0, str(dict(versions)))
-    report.hold("replicas were made anew and versions swapped under load", rolls > 0 and swaps > 0, f"{rolls} and {swaps}")
+    happened = rolls > 0 and swaps > 0 and all(versions[str(version)] > 0 for version in VERSIONS)
+    report.hold("replicas were made anew and versions swapped under load", happened, f"{rolls} and {swaps}")
     report.hold("nginx wrote one line a request", logged == len(outcomes), str(logged))
     report.rows.append(
         {
