@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mkdocs.config import load_config
 
 from docs import hooks
 
@@ -63,7 +64,10 @@ def test_every_page_is_in_the_site_and_a_browser_fetches_nothing_from_elsewhere(
         parser.feed(page.read_text(encoding="utf-8"))
         addresses += parser.addresses
     assert any(address.endswith("iframe-worker.js") for address in addresses)
-    assert [address for address in addresses if re.match(r"(?:[a-z]+:)?//", address)] == []
+    addresses += [
+        address for sheet in site.rglob("*.css") for address in re.findall(r"url\([\"']?([^)\"']+)", sheet.read_text())
+    ]
+    assert [address for address in addresses if re.match(r"(?!data:)(?:[a-z]+:)?//", address)] == []
 
 
 @pytest.mark.slow
@@ -81,11 +85,12 @@ def test_the_search_finds_pages_that_are_opened_as_files_without_a_network(site:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as it:
         browser = it.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
+        page = browser.new_context(offline=True).new_page()
         page.set_default_timeout(90_000)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        page.goto((site / "index.html").as_uri())
+        for name in ("comparison", "settings", "tutorial/search-and-classify", "index"):
+            page.goto((site / f"{name}.html").as_uri())
         page.locator("input.md-search__input").click()
         page.locator("input.md-search__input").press_sequentially("golden law")
         page.locator(".md-search-result__item", has_text="How the packed Longformer works").first.wait_for()
@@ -134,11 +139,12 @@ def test_every_verb_that_a_page_names_exists() -> None:
     assert {verb for tool, verb in named if tool != "make"} <= commands
 
 
-def test_the_site_names_only_pages_that_exist_in_its_navigation() -> None:
-    written = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    pages = re.findall(r": ([\w/-]+\.md)$", written, re.MULTILINE)
-    assert len(pages) == len(set(pages)) > 20
-    assert [page for page in pages if not (DOCS / page).exists() and not (DOCS / page).with_suffix(".ipynb").exists()] == []
+def test_the_navigation_leads_to_every_page_once_and_to_no_other() -> None:
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    listed = re.findall(r"[\w/.-]+\.md", json.dumps(hooks.on_config(config).nav))
+    pages = [page.relative_to(DOCS) for page in (*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb"))]
+    assert sorted(listed) == sorted(page.with_suffix(".md").as_posix() for page in pages)
+    assert len(listed) > 30
 
 
 def test_the_drawings_are_small_and_hold_no_program() -> None:

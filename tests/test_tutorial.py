@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -15,10 +16,17 @@ from tests.api.serving import running
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "docs" / "tutorial" / "search-and-classify.ipynb"
 LARGEST_BYTES = 100_000
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+DECIMALS = 0.02
+"""How far a printed score may be from the kept one: processors round differently, and a last decimal may turn."""
 
 
 def cells_of_code() -> list[nbformat.NotebookNode]:
     return [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+
+
+def printed(cells: list[nbformat.NotebookNode]) -> str:
+    return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
 def test_the_notebook_is_kept_with_its_answers_and_is_small() -> None:
@@ -26,11 +34,17 @@ def test_the_notebook_is_kept_with_its_answers_and_is_small() -> None:
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     kinds = {kind for cell in cells for output in cell.outputs for kind in output.get("data", {})}
     assert "image/png" in kinds
+    assert [cell.metadata for cell in cells if cell.metadata] == []  # no clock times: CONTRIBUTING.md says how
     assert NOTEBOOK.stat().st_size < LARGEST_BYTES
 
 
+def test_the_kept_answers_are_those_of_the_version_that_is_served() -> None:
+    newest = max(int(folder.name) for folder in (ROOT / "model_store" / "drlongformer-mini").iterdir() if folder.name.isdigit())
+    assert f"drlongformer-mini version {newest}\n" in printed(cells_of_code())
+
+
 @pytest.mark.slow
-def test_the_notebook_runs_against_a_served_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notebook_run_against_the_served_model_prints_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(models=Models(store=ROOT / "model_store", threads=1), server=Server(drain_seconds=0))
     service = build(settings)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -40,6 +54,9 @@ def test_the_notebook_runs_against_a_served_model(monkeypatch: pytest.MonkeyPatc
     with running(create_app(service), settings=settings, lifecycle=service.lifecycle) as it:
         monkeypatch.setenv("SERVICE_URL", f"http://127.0.0.1:{it.port}")
         NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}).execute()
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
-    assert "drlongformer-mini" in printed
-    assert "right: " in printed
+    kept, now = printed(cells_of_code()), printed(notebook.cells)
+    assert "right: " in now
+    assert NUMBER.sub("#", now) == NUMBER.sub("#", kept)
+    assert [float(each) for each in NUMBER.findall(now)] == pytest.approx(
+        [float(each) for each in NUMBER.findall(kept)], abs=DECIMALS
+    )

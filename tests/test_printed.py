@@ -1,0 +1,99 @@
+"""Answers printed in README and quickstart: each command is run as it stands, against the model of the repository."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from drlongformer.api.app import build, create_app
+from drlongformer.settings import Models, Server, Settings
+from tests.api.serving import running
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/quickstart.md")
+ADDRESS = "127.0.0.1:8000"
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAIR = re.compile(r'"(\w+)": (?:"([^"]*)"|(-?[\d.]+(?:e-?\d+)?|true|false))')
+NUMBER = re.compile(r"-?\d[\d.]*(?:e-?\d+)?")
+SHOWN = 5
+"""How many numbers of a vector a page shows at most."""
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A command of a page, and the answer that stands below it, shortened with `…`."""
+
+    page: str
+    command: str
+    answer: str
+
+
+def examples(page: str) -> Iterator[Example]:
+    """Each command with the JSON right below it, behind the functions that the page defined before."""
+    defined = command = ""
+    for language, source in FENCED.findall((ROOT / page).read_text(encoding="utf-8")):
+        if language in ("sh", "bash"):
+            command = source
+            defined += source if "() {" in source else ""
+        elif language == "json":
+            yield Example(page=page, command=f"{defined}\n{command}", answer=source)
+
+
+def pairs(text: str) -> list[Pair]:
+    """Names and values of JSON in order, whole or cut; of a list of numbers the first ones, each under the list's name."""
+    spread = re.sub(r'"(\w+)": \[\s*(-?\d[^\]]*)\]', spread_out, text)
+    return [(name, string or number) for name, string, number in PAIR.findall(spread)]
+
+
+def spread_out(numbers: re.Match[str]) -> str:
+    return ", ".join(f'"{numbers[1]}": {number}' for number in NUMBER.findall(numbers[2])[:SHOWN])
+
+
+def says(written: Pair, answered: Pair) -> bool:
+    """Whether what is written is what was answered, to the decimals that are written."""
+    if written[0] != answered[0] or written[1] == answered[1]:
+        return written == answered
+    decimals = len(written[1].partition(".")[2])
+    return NUMBER.fullmatch(written[1]) is not None and decimals > 0 and f"{float(answered[1]):.{decimals}f}" == written[1]
+
+
+def missing(example: str, answer: str) -> list[Pair]:
+    """What the example says and the answer does not, in this order."""
+    answered = iter(pairs(answer))
+    return [each for each in pairs(example) if not any(says(each, other) for other in answered)]
+
+
+def test_what_an_answer_does_not_say_is_found() -> None:
+    answer = '{"label": "A", "score": 0.99452, "embedding": [0.016574, -0.011285, 3], "tokens": 12}'
+    assert missing('"score": 0.995, "embedding": [0.0166, -0.01, …], "tokens": 12', answer) == []
+    assert missing('"score": 0.996', answer) == [("score", "0.996")]
+    assert missing('"tokens": 12, "label": "A"', answer) == [("label", "A")]
+    assert missing('"embedding": [0.0166, -0.0114, …]', answer) == [("embedding", "-0.0114")]
+    assert missing('"tokens": 13', answer) == [("tokens", "13")]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    settings = Settings(models=Models(store=ROOT / "model_store", threads=1), server=Server(drain_seconds=0))
+    service = build(settings)
+    with running(create_app(service), settings=settings, lifecycle=service.lifecycle) as it:
+        yield f"127.0.0.1:{it.port}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [each for page in PAGES for each in examples(page)], ids=lambda each: each.page)
+def test_a_printed_answer_is_that_of_the_embedded_model(example: Example, address: str) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("no curl (Debian package curl)")
+    command = ["bash", "-euo", "pipefail", "-c", example.command.replace(ADDRESS, address)]
+    ran = subprocess.run(command, cwd=ROOT, check=True, timeout=120, capture_output=True, text=True)
+    assert len(pairs(example.answer)) > SHOWN
+    assert missing(example.answer, ran.stdout) == []
