@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ from loadtests.wire import Client
 SHIPPED = Path(__file__).parents[1] / "deploy" / "ray" / "serve.yaml"
 CORES = 2
 STORE_BYTES = 100_000_000
-START_SECONDS = 240.0
+MEMORY_BYTES = 2_000_000_000
+"""What should be free: a cluster of two replicas of a small model takes 1.05 GB (measured as the sum of its processes' PSS)."""
+START_SECONDS = 420.0
+END_SECONDS = 5.0
 ENVIRONMENT = {
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "drlongformer.scale.front:middlewares",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -42,9 +46,17 @@ _HERE = {
     "RAY_agent_register_timeout_ms": "240000",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_health_check_timeout_ms": "120000",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",
     "PYTHONWARNINGS": "ignore",
+    "PYTHONUNBUFFERED": "1",
 }
-"""A cluster of one host listens on loopback alone (Ray's switch for it, of any system), starts little, and may start slowly."""
+"""A cluster of one host listens on loopback alone (Ray's switch for it, of any system), starts little, and may start slowly.
+
+Nor does it take a busy machine's pauses for the end of a node or proxy, or end a replica for the memory that others hold.
+"""
 
 _PORTS = (
     "ray-client-server-port",
@@ -79,19 +91,25 @@ class Cluster:
     environment: Mapping[str, str]
     ready_seconds: float
 
-    def client(self) -> Client:
+    def client(self, *, key: str | None = None) -> Client:
         """A client of it."""
-        return Client(host="127.0.0.1", port=self.port)
+        return Client(host="127.0.0.1", port=self.port, key=key)
+
+    def processes(self, name: str) -> tuple[int, ...]:
+        """The processes whose name begins so: of those below our own process alone."""
+        return tuple(pid for pid, found in _below(self.process) if found.startswith(name))
 
     def replicas(self) -> tuple[int, ...]:
-        """The processes of the replicas: those below our own process alone."""
-        return tuple(pid for pid, name in _below(self.process) if name.startswith(_REPLICA))
+        """The processes of the replicas."""
+        return self.processes(_REPLICA)
 
-    async def deploy(self, changes: Mapping[str, Any]) -> None:
+    async def deploy(self, settings: Mapping[str, Any], *, autoscaling: Mapping[str, Any]) -> None:
         """`serve run` once more, with other settings: Ray replaces the replicas one after the other."""
         file = self.folder / "serve.yaml"
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        content["applications"][0]["args"]["settings"] |= changes
+        [service] = content["applications"]
+        service["args"]["settings"] |= settings
+        service["deployments"][0]["autoscaling_config"] |= autoscaling
         file.write_text(yaml.safe_dump(content), encoding="utf-8")
         if await _serve(self.address, self.folder, self.environment):
             raise NotStarted(_logs(self.folder))
@@ -101,39 +119,49 @@ class Cluster:
         return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
-def configuration(shipped: str, *, port: int, store: Path, replicas: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The shipped file for this machine: a free port on loopback, one thread a replica, no keys unless `settings` has some."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A cluster's size, settings in place of this machine's, and lengths of queues in place of the shipped file's."""
+
+    replicas: int = 2
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    queues: Mapping[str, int] = field(default_factory=dict)
+
+
+def free_memory() -> int:
+    """Bytes that could be had on this machine now."""
+    [kilobytes] = re.findall(r"MemAvailable:\s+([0-9]+) kB", Path("/proc/meminfo").read_text(encoding="utf-8"))
+    return int(kilobytes) * 1024
+
+
+def configuration(shipped: str, *, port: int, store: Path, wanted: Wanted) -> dict[str, Any]:
+    """The shipped file for this machine: a free port on loopback, one thread a replica, no keys unless settings name some."""
     content: dict[str, Any] = yaml.safe_load(shipped)
     content["http_options"] |= {"host": "127.0.0.1", "port": port}
     [service] = content["applications"]
     models = {"store": str(store), "threads": 1}
-    service["args"]["settings"] = {"server": {"insecure_no_keys": True}, "models": models, **settings}
+    service["args"]["settings"] = {"server": {"insecure_no_keys": True}, "models": models, **wanted.settings}
     [deployment] = service["deployments"]
-    deployment["ray_actor_options"] = {"num_cpus": 0.5}
-    deployment["autoscaling_config"] |= {"min_replicas": replicas, "max_replicas": replicas}
+    deployment |= {"ray_actor_options": {"num_cpus": 0.5}, **wanted.queues}
+    deployment["autoscaling_config"] |= {"min_replicas": wanted.replicas, "max_replicas": wanted.replicas}
     return content
 
 
 @contextlib.asynccontextmanager
-async def cluster(store: Path, *, replicas: int = 2, settings: Mapping[str, Any] | None = None) -> AsyncIterator[Cluster]:
+async def cluster(store: Path, wanted: Wanted = Wanted()) -> AsyncIterator[Cluster]:
     """A cluster that serves the bundles of `store`. Raises NotStarted."""
     async with contextlib.AsyncExitStack() as at_the_end:
         name = at_the_end.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
         folder, port, begin = Path(name), free_port(), time.monotonic()
         shipped = SHIPPED.read_text(encoding="utf-8")
-        content = configuration(shipped, port=port, store=store, replicas=replicas, settings=settings or {})
+        content = configuration(shipped, port=port, store=store, wanted=wanted)
         (folder / "serve.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        gcs, environment = free_port(), _inherited() | ENVIRONMENT | _HERE | token
-        head = await _command("ray", _head(gcs, folder), folder, environment)
-        at_the_end.push_async_callback(_end, head)
+        token = secrets.token_hex(32)
+        environment = _inherited() | ENVIRONMENT | _HERE | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
         deadline = begin + START_SECONDS
-        await _listening(gcs, head, deadline)
-        address = f"127.0.0.1:{gcs}"
-        while head.returncode is None and time.monotonic() < deadline:
-            if await _serve(address, folder, environment) == 0:  # it is refused while the head has no node yet
-                break
-        await _ready(head, Client(host="127.0.0.1", port=port), folder, replicas, deadline)
+        head, address = await _up(folder, environment, deadline)
+        at_the_end.push_async_callback(_end, head, token)
+        await _ready(head, Client(host="127.0.0.1", port=port), folder, wanted.replicas, deadline)
         yield Cluster(
             port=port,
             folder=folder,
@@ -144,12 +172,32 @@ async def cluster(store: Path, *, replicas: int = 2, settings: Mapping[str, Any]
         )
 
 
+async def _up(folder: Path, environment: Mapping[str, str], deadline: float) -> tuple[asyncio.subprocess.Process, str]:
+    """A node that has taken what is to be served, and its address; one that ends of itself is followed by another.
+
+    Ray gives a node 30 seconds to start, and its agent 15, on a busy machine too.
+    """
+    while True:
+        port = free_port()
+        head = await _command("ray", _head(port, folder), folder, environment)
+        async with contextlib.AsyncExitStack() as unless_up:
+            unless_up.push_async_callback(_end, head, environment["RAY_AUTH_TOKEN"])
+            await _node(head, folder, deadline)
+            while head.returncode is None and time.monotonic() < deadline:
+                if await _serve(f"127.0.0.1:{port}", folder, environment) == 0:
+                    unless_up.pop_all()
+                    return head, f"127.0.0.1:{port}"
+        if time.monotonic() > deadline:
+            raise NotStarted(_logs(folder))
+
+
 def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("DRLONGFORMER_", "RAY_"))}
 
 
 def _head(port: int, folder: Path) -> tuple[str, ...]:
-    bounds = ("--num-cpus", str(CORES), "--object-store-memory", str(STORE_BYTES), "--temp-dir", str(folder / "ray"))
+    memory = ("--memory", str(MEMORY_BYTES), "--object-store-memory", str(STORE_BYTES))  # else Ray refuses where little is free
+    bounds = ("--num-cpus", str(CORES), *memory, "--temp-dir", str(folder / "ray"))
     places = ("--node-ip-address", "127.0.0.1", "--port", str(port), *(f"--{name}={free_port()}" for name in _PORTS))
     quiet = ("--no-monitor", "--include-dashboard=false", "--include-log-monitor=false", "--disable-usage-stats")
     return ("start", "--head", "--block", *bounds, *places, *quiet)
@@ -170,10 +218,10 @@ async def _serve(address: str, folder: Path, environment: Mapping[str, str]) -> 
     return await (await _command("serve", arguments, folder, environment)).wait()
 
 
-async def _listening(port: int, head: asyncio.subprocess.Process, deadline: float) -> None:
+async def _node(head: asyncio.subprocess.Process, folder: Path, deadline: float) -> None:
+    """Wait until the node says that it runs: a second program that starts meanwhile could cost it its 30 seconds."""
     while head.returncode is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            (await asyncio.open_connection("127.0.0.1", port))[1].close()
+        if b"Ray runtime started" in (folder / "ray.log").read_bytes():
             return
         await asyncio.sleep(0.2)
 
@@ -204,14 +252,23 @@ def _below(pid: int) -> list[tuple[int, str]]:
     return found
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM, on which Ray stops what it started; then SIGKILL to whatever of ours is left."""
-    ours = [pid for pid, _ in _below(process.pid)]
-    if process.returncode is None:
-        process.terminate()
+def _carrying(token: str) -> list[int]:
+    """Every process that was started with this token: those whose parent has ended as well."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # one that has ended meanwhile, or is another user's
+            found += [int(folder.name)] if token.encode() in (folder / "environ").read_bytes() else []
+    return found
+
+
+async def _end(head: asyncio.subprocess.Process, token: str) -> None:
+    """SIGTERM, on which Ray begins to stop what it started; then SIGKILL to whatever of ours is left, by its number."""
+    ours = [pid for pid, _ in _below(head.pid)]
+    if head.returncode is None:
+        head.terminate()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), 20)
-    for pid in (*ours, process.pid):
+            await asyncio.wait_for(head.wait(), END_SECONDS)
+    for pid in {*ours, *_carrying(token)}:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    await process.wait()
+    await head.wait()

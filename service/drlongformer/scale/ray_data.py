@@ -95,7 +95,8 @@ def archive(paths: Sequence[Path], plan: Plan) -> Iterator[Done]:
             Worker,
             fn_constructor_args=(plan,),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(plan.actors, len(rows))),
+            # One file at a time each: a file that is given ahead would wait behind a long one while other actors stand idle.
+            compute=ray.data.ActorPoolStrategy(size=min(plan.actors, len(rows)), max_tasks_in_flight_per_actor=1),
             num_cpus=plan.cores,
             num_gpus=plan.gpus,
         )
