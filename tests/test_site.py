@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -118,25 +120,40 @@ def test_a_notebook_becomes_markdown_with_its_pictures() -> None:
     assert pages["a/b-1.png"] == b"\x89PNG"
 
 
-def verbs_named() -> Iterator[tuple[str, str]]:
-    """Every `make` verb and `drlongformer` command that a block of shell code of a page names."""
-    for page in sorted(DOCS.rglob("*.md")):
+def lines_of_shell() -> Iterator[str]:
+    """Every line of a block of shell code of README, CONTRIBUTING and the pages, continued lines as one."""
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))):
         for block in re.findall(r"^```(?:sh|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
-            yield from re.findall(r"^(make|(?:\.venv/bin/)?drlongformer) ([a-z][a-z-]*)", block, re.MULTILINE)
+            yield from block.replace("\\\n", " ").splitlines()
 
 
-def test_every_verb_that_a_page_names_exists() -> None:
+def test_every_make_verb_that_a_page_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {verb for line in lines_of_shell() for verb in re.findall(r"^make ([a-z]+)", line)}
+    assert {"serve", "test"} <= named <= targets
+
+
+def unknown_words(words: list[str], command: Any) -> list[str]:
+    """The commands and flags among a line's words that this command does not have."""
+    while subcommands := getattr(command, "commands", None):
+        if not words or words[0] not in subcommands:
+            return words[:1]
+        command, words = subcommands[words[0]], words[1:]
+    flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+    ours = itertools.takewhile(lambda word: word not in ("|", ">", "&&", ";"), words)
+    return [word for word in ours if word.startswith("--") and word.partition("=")[0] not in flags]
+
+
+def test_every_command_and_flag_that_a_page_names_exists() -> None:
     from typer.main import get_command
 
     from drlongformer.cli import app
 
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    group: Any = get_command(app)
-    commands = set(group.commands)
-    named = list(verbs_named())
-    assert ("make", "serve") in named
-    assert {verb for tool, verb in named if tool == "make"} <= targets
-    assert {verb for tool, verb in named if tool != "make"} <= commands
+    command: Any = get_command(app)
+    called = [found[1] for line in lines_of_shell() if (found := re.search(r"^(?:\S+=\S* )*(?:\S*/)?drlongformer (.*)", line))]
+    assert len(called) > 60
+    assert unknown_words(["serve", "--prot", "1"], command) == ["--prot"]
+    assert [words for line in called if (words := unknown_words(shlex.split(line, comments=True), command))] == []
 
 
 def test_the_navigation_leads_to_every_page_once_and_to_no_other() -> None:
