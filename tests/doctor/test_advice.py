@@ -9,8 +9,8 @@ import pytest
 
 from drlongformer.doctor import advice
 from drlongformer.doctor.advice import advices
-from drlongformer.doctor.cgroups import Throttling
 from drlongformer.doctor.facts import Activity, Chosen, Facts, Machine, Model
+from drlongformer.serving.cgroups import Throttling
 
 WIDE = Model(name="wide", width=768)
 VNNI = frozenset({"avx512_vnni"})

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from drlongformer import settings
-from drlongformer.doctor import cgroups, facts
-from drlongformer.doctor.cgroups import Throttling
+from drlongformer.doctor import facts
 from drlongformer.doctor.facts import Activity, activity, machine
+from drlongformer.serving import cgroups
+from drlongformer.serving.cgroups import Throttling
 from tests.serving import bundles
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -139,6 +140,16 @@ def test_what_is_no_device_is_refused(device: str) -> None:
 
 def test_there_is_at_least_one_cpu() -> None:
     assert available_cpus() >= 1
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None)])
+def test_a_control_groups_time_counts_in_whole_cpus_and_never_in_less_than_one(
+    tmp_path: Path, quota: str, cpus: int | None
+) -> None:
+    for name, text in (("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/cpu.max", f"{quota}\n")):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(text, encoding="ascii")
+    assert available_cpus(tmp_path) == (cpus or len(os.sched_getaffinity(0)))
 
 
 # Both engines

@@ -45,13 +45,15 @@ def test_one_checkpoint_becomes_a_bundle_of_all_four_tasks_that_answers_as_its_m
     unsaid = CliRunner().invoke(app, arguments)
     assert unsaid.exit_code == 1
     assert "--patient-data" in unsaid.output
-    shipped = CliRunner().invoke(app, [*arguments, "--patient-data", "--licence", "none", "--precision", "fp32,int8"])
+    graphs = ("--precision", "fp32,int8", "--target", "cpu,cuda")
+    shipped = CliRunner().invoke(app, [*arguments, "--patient-data", "--licence", "none", *graphs])
     assert shipped.exit_code == 0, shipped.output
     bundle = load(tmp_path / "store" / "ours" / "1")
     assert bundle.manifest.patient_data
     assert set(bundle.tasks) == {"ner", "classify", "similarity", "multiple-choice", "embed"}
     assert not bundle.head("embed").trained
-    assert [graph.precision for graph in bundle.manifest.graphs] == ["fp32", "int8"]
+    assert [graph.precision for graph in bundle.manifest.graphs] == ["fp32", "int8", "fp16"]
+    assert bundle.graph("cuda", "fp16").halving is not None
     readme = (bundle.folder / "README.md").read_text(encoding="utf-8")
     assert all(
         text in readme
@@ -73,6 +75,13 @@ def test_what_is_not_there_and_what_no_bundle_can_be_called_are_told(tmp_path: P
         ship.run(tmp_path / "missing", store=tmp_path / "store", name="ours")
     with pytest.raises(BundleError, match=r"no bundle can be named '\.\./z'"):
         ship.run(tmp_path / "missing", store=tmp_path / "store", name="../z")
+
+
+def test_cards_alone_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    asked = ["train", "ship", str(tmp_path / "missing"), "--name", "ours", "--target", "cuda"]
+    refused = CliRunner().invoke(app, asked, env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert refused.exit_code == 1
+    assert "--target cuda stands beside the graph that proves it: --target cpu,cuda" in " ".join(refused.output.split())
 
 
 def test_patient_data_once_in_stay_in() -> None:

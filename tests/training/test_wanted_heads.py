@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from drlongformer.errors import TrainingError
+from drlongformer.errors import CheckpointError, TrainingError
+from drlongformer.model.heads import LongformerWithHeads
 from drlongformer.training.records.record import SpanRecord, TextRecord
 from drlongformer.training.wanted_heads import HeadRequest, head_of
-from tests.training import notes
+from tests.training import models, notes
 
 
 def test_tags_are_those_of_the_spans() -> None:
@@ -40,3 +42,16 @@ def test_one_right_option_or_several_in_both_layouts(several: bool, function: st
     joint = head_of(HeadRequest(task="multiple-choice", name="c", layout="joint"), notes.questions(1, several=several))
     assert (each.function, each.labels) == (function, ())
     assert (joint.function, joint.labels) == (function, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("name", ["class", "import", "None", "keys", "train", "forward", "a.b", ""])
+def test_a_name_that_torch_could_not_export_is_refused_before_any_training(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"no head can be named {name!r}"):
+        HeadRequest(task="ner", name=name)
+    with pytest.raises(CheckpointError, match=f"no head can be named {name!r}"):
+        LongformerWithHeads(models.model().longformer, {name: torch.nn.Identity()})
+
+
+@pytest.mark.parametrize("name", ["classe", "fill-mask", "urgence 2", "é", "match"])
+def test_names_that_can_be_exported_are_taken(name: str) -> None:
+    assert HeadRequest(task="ner", name=name).name == name

@@ -15,7 +15,14 @@ from drlongformer.cli import finetune_options as flags
 from drlongformer.cli.base import Store, err, needs_training_packages, told
 from drlongformer.cli.groups import grouped
 from drlongformer.cli.normalising import rules_asked
-from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
+from drlongformer.cli.precisions import (
+    MaxLossOption,
+    MinCosineOption,
+    PrecisionsOption,
+    TargetsOption,
+    int8_asked,
+    targets_asked,
+)
 from drlongformer.cli.records import format_named, task_named
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
@@ -88,10 +95,12 @@ def train_ship(  # noqa: PLR0913 - one parameter a flag
         Path | None, typer.Option(help="Data folder of the recipe: the exported graph is scored on its test sets.")
     ] = None,
     precision: PrecisionsOption = "fp32",
+    target: TargetsOption = "cpu",
     max_loss: MaxLossOption = None,
     min_cosine: MinCosineOption = None,
 ) -> None:
     """Export a trained folder as a bundle, with a card of its data and scores."""
+    targets = targets_asked(target)
     needs_training_packages()
     logs.configure(style="text", level="info")
     from drlongformer.training import ship  # noqa: PLC0415
@@ -105,6 +114,7 @@ def train_ship(  # noqa: PLR0913 - one parameter a flag
         scores=scores,
         data=data,
         int8=int8_asked(precision, max_loss=max_loss, min_cosine=min_cosine, scored_by=scored_by),
+        cuda="cuda" in targets,
     )
     typer.echo(f"written: {ship.run(folder, store=store, name=name, version=version, statement=said)}")
 

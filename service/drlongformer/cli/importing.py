@@ -12,13 +12,18 @@ from drlongformer import settings
 from drlongformer.cli.base import Store, needs_training_packages, out, told
 from drlongformer.cli.evaluate import shown
 from drlongformer.cli.normalising import NormaliseOption, rules_asked
-from drlongformer.cli.precisions import MaxLossOption, MinCosineOption, PrecisionsOption, int8_asked
+from drlongformer.cli.precisions import (
+    MaxLossOption,
+    MinCosineOption,
+    PrecisionsOption,
+    TargetsOption,
+    int8_asked,
+    targets_asked,
+)
 from drlongformer.types import TASKS, Task
 
 if TYPE_CHECKING:
     from drlongformer.training.gate import Gate
-
-TARGETS = ("cpu", "cuda")
 
 
 @told
@@ -35,13 +40,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     ] = None,
     normalise: NormaliseOption = None,
     precision: PrecisionsOption = "fp32",
-    target: Annotated[
-        str,
-        typer.Option(
-            metavar="cpu|cpu,cuda",
-            help="Graphs by device: cpu's runs on every device; cuda adds one in fp16 with fused attention.",
-        ),
-    ] = "cpu",
+    target: TargetsOption = "cpu",
     standard: Annotated[
         bool, typer.Option("--standard", help="Also write graphs that optimum and transformers' pipelines load.")
     ] = False,
@@ -53,7 +52,7 @@ def import_(  # noqa: PLR0913 - one parameter a flag
     store: Store = Path("model_store"),
 ) -> None:
     """Export a checkpoint to ONNX, prove it equal, write it as a bundle."""
-    targets = _targets(target)
+    targets = targets_asked(target)
     tasks, rules = _tasks(task), rules_asked(normalise) or ()
     needs_training_packages()
     gate = _gate(check, check_head, min_score)
@@ -84,16 +83,6 @@ def _gate(gold: Path | None, head: str | None, min_score: float | None) -> Gate 
     if head is not None or min_score is not None:
         raise settings.SettingsError("--min-score and --check-head need --check, the annotations to score on")
     return None
-
-
-def _targets(asked: str) -> set[str]:
-    """The devices that graphs are made for. Raises SettingsError for others, and where cpu, which proves cuda, is left out."""
-    targets = {name.strip() for name in asked.split(",")}
-    if unknown := sorted(targets - set(TARGETS)):
-        raise settings.SettingsError(f"--target {', '.join(unknown)} cannot be exported; there is {', '.join(TARGETS)}")
-    if "cpu" not in targets:
-        raise settings.SettingsError("--target cuda stands beside the graph that proves it: --target cpu,cuda")
-    return targets
 
 
 def _tasks(names: list[str] | None) -> list[Task] | None:

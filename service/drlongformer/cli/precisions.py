@@ -1,4 +1,4 @@
-"""The options of an int8 graph, which every command that writes a bundle has."""
+"""Options of the graphs beside the fp32 one, for every command that writes a bundle: int8 on a CPU, fp16 on cards."""
 
 from __future__ import annotations
 
@@ -12,9 +12,16 @@ if TYPE_CHECKING:
     from drlongformer.model.rounding import Int8
 
 PRECISIONS = ("fp32", "int8")
+TARGETS = ("cpu", "cuda")
 
 PrecisionsOption = Annotated[
     str, typer.Option(metavar="fp32|fp32,int8", help="Graphs to write; an int8 one stands beside the fp32 one that proves it.")
+]
+TargetsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="cpu|cpu,cuda", help="Graphs by device: cpu's runs on every device; cuda adds one in fp16 with fused attention."
+    ),
 ]
 MaxLossOption = Annotated[
     float | None, typer.Option(min=0, help="Points of 100 that int8 may lose of the score that decides; 0.5 by default.")
@@ -46,3 +53,13 @@ def int8_asked(precisions: str, *, max_loss: float | None, min_cosine: float | N
         least_cosine=LEAST_COSINE if min_cosine is None else min_cosine,
         most_points=MOST_POINTS if max_loss is None else max_loss,
     )
+
+
+def targets_asked(asked: str) -> set[str]:
+    """The devices that graphs are made for. Raises SettingsError for others, and where cpu, which proves cuda, is left out."""
+    targets = {name.strip() for name in asked.split(",")}
+    if unknown := sorted(targets - set(TARGETS)):
+        raise SettingsError(f"--target {', '.join(unknown)} cannot be exported; there is {', '.join(TARGETS)}")
+    if "cpu" not in targets:
+        raise SettingsError("--target cuda stands beside the graph that proves it: --target cpu,cuda")
+    return targets

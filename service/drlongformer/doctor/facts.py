@@ -15,9 +15,9 @@ from typing import Final
 
 from drlongformer import settings as environment
 from drlongformer.bundle import Bundle
-from drlongformer.doctor import cgroups
-from drlongformer.doctor.cgroups import Throttling
 from drlongformer.doctor.installed import installed
+from drlongformer.serving import cgroups
+from drlongformer.serving.cgroups import Throttling
 from drlongformer.serving.engine import available_cpus
 from drlongformer.settings import Settings
 

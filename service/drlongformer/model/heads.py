@@ -6,12 +6,14 @@ Parameters carry the names Hugging Face gives them inside `LongformerLMHead`, `L
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drlongformer.errors import CheckpointError
 from drlongformer.model.longformer import Longformer, LongformerConfig, Pack
 from drlongformer.types import HIDDEN
 
@@ -73,6 +75,15 @@ class ChoiceHead(nn.Module):
         return out
 
 
+def check_head_name(name: str) -> None:
+    """Raise CheckpointError for a name that no head of a model can have: torch's modules take it, or its exporter stumbles."""
+    if not name or "." in name or hasattr(nn.ModuleDict(), name) or keyword.iskeyword(name):
+        raise CheckpointError(
+            f"no head can be named {name!r}: names are not empty, have no dot, and are no word of Python or of torch's modules"
+            f" (such as class, import, keys, train); {name.replace('.', '-')}-head would do"
+        )
+
+
 class LongformerWithHeads(nn.Module):
     """One encoder with any number of named heads: the module that is trained and exported."""
 
@@ -80,6 +91,8 @@ class LongformerWithHeads(nn.Module):
         super().__init__()
         if HIDDEN in heads:
             raise ValueError(f"the name {HIDDEN!r} is taken by the hidden state itself")
+        for name in heads:
+            check_head_name(name)
         self.longformer = longformer
         self.heads = nn.ModuleDict(heads)
 

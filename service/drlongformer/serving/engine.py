@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ import onnxruntime as ort
 from drlongformer.bundle import Bundle, GraphSpec, Precision, Target
 from drlongformer.errors import BundleError, Cancelled, DeviceUnavailable, EngineFailed
 from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, blocks_of, pack, unpack
+from drlongformer.serving import cgroups, denormals
 from drlongformer.serving.cards import cards, require_supported
 from drlongformer.serving.failures import failure_of
 from drlongformer.serving.staging import Staged, answers_in_parts
@@ -199,7 +201,8 @@ class OnnxEngine(GraphEngine):
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", self._arena)
         if stop is not None:
             stop.then(lambda: setattr(options, "terminate", True))
-        outputs: list[FloatArray] = self._session.run([*self.heads, SEGMENT_SUMS], feeds, options)
+        with denormals.as_zeros():
+            outputs: list[FloatArray] = self._session.run([*self.heads, SEGMENT_SUMS], feeds, options)
         return outputs
 
 
@@ -228,9 +231,11 @@ def parse_devices(devices: str) -> tuple[str, ...]:
     return tuple(named)
 
 
-def available_cpus() -> int:
-    """CPUs this process may use; the machine may have more."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cpus(root: Path = Path("/")) -> int:
+    """CPUs this process may use, whole ones of its control group's time; the machine may have more. root: see `cgroups`."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = cgroups.cpu_limit(root)
+    return there if limit is None else max(1, min(there, int(limit)))
 
 
 def open_session(
@@ -243,12 +248,15 @@ def open_session(
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # a pattern is kept per shape, and shapes never repeat
     options.log_severity_level = 3
+    if denormals.can_be_set():
+        options.add_session_config_entry(denormals.SESSION_ENTRY, "1")
     providers: list[str | tuple[str, dict[str, str]]] = [PROVIDERS["cpu"]]
     if target == "cuda":
         _prepare_cuda(index)
         providers.insert(0, (PROVIDERS["cuda"], {"device_id": str(index), **cuda_options}))
     try:
-        session = ort.InferenceSession(bundle.folder / graph.file, options, providers=providers)
+        with denormals.as_zeros():  # the first session of a process sets it for the thread that opens it, and leaves it so
+            session = ort.InferenceSession(bundle.folder / graph.file, options, providers=providers)
     except Exception as error:
         if target == "cuda":
             raise DeviceUnavailable(f"cuda:{index} was asked for and cannot be used: {error}") from error

@@ -40,7 +40,7 @@ class Statement:
 
     halved: store the matrices as fp16. scores: a file of scores to put in. data: the data folder of the recipe that trained the
     model; the exported graph is then scored on the recipe's test sets, and these scores are put in. int8: also write an int8
-    graph, scored beside the other one where data are given.
+    graph, scored beside the other one where data are given. cuda: also write the fp16 graph for cards.
     """
 
     licence: str | None = None
@@ -50,6 +50,7 @@ class Statement:
     scores: Path | None = None
     data: Path | None = None
     int8: Int8 | None = None
+    cuda: bool = False
 
 
 def run(
@@ -93,7 +94,7 @@ def run(
         about=about,
         store=store,
         store_fp16=bool(recipe) if said.halved is None else said.halved,
-        extras=Extras(check=examined, int8=_compared(said.int8, examined)),
+        extras=Extras(check=examined, int8=_compared(said.int8, examined), cuda=said.cuda),
         report=report,
     )
 

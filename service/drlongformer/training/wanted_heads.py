@@ -8,6 +8,7 @@ from typing import Literal
 
 from drlongformer.bundle import HeadSpec
 from drlongformer.errors import TrainingError
+from drlongformer.model.heads import check_head_name
 from drlongformer.training.head_specs import (
     GlobalAttention,
     choice_head,
@@ -29,6 +30,7 @@ class HeadRequest:
 
     several: any number of labels, or of right answers; by default what the documents show. layout: multiple choice.
     contrastive: similarity as closeness of two embeddings, instead of a head that reads both texts. score_range: similarity.
+    Raises CheckpointError for a name that no head can have, TrainingError for a range that is none.
     """
 
     task: RecordTask
@@ -40,6 +42,7 @@ class HeadRequest:
     global_attention: GlobalAttention = "first"
 
     def __post_init__(self) -> None:
+        check_head_name(self.name)
         low, high = self.score_range
         if not low < high:
             raise TrainingError(f"--score-range {low:g},{high:g} is no range: the lowest score comes first, then the highest")
