@@ -24,16 +24,16 @@ def variable(*path: str) -> str:
 
 def tables_of_settings() -> str:
     """The tables as the code would write them, a chapter for each group; `docs/settings.md` holds them."""
-    flags = {variable(*field.split(".")): f"`{flag}`" for field, flag in settings.FLAGS.items()}
+    flags = {variable(*field.split(".")): f"<br>`{flag}`" for field, flag in settings.FLAGS.items()}
     chapters = []
     for group, field in Settings.model_fields.items():
         intent = str(type(field.default).__doc__).replace("(docs/", "(").strip()
         rows = [
-            f"| `{line.variable}` | {flags.get(line.variable, '')} | `{line.default or 'unset'}` | {line.meaning} |"
+            f"| `{line.variable}`{flags.get(line.variable, '')} | `{line.default or 'unset'}` | {line.meaning} |"
             for line in settings.reference()
             if line.variable.startswith(variable(group, ""))
         ]
-        table = ["| variable | flag | default | what it trades |", "|---|---|---|---|", *rows]
+        table = ["| variable, flag | default | what it trades |", "|---|---|---|", *rows]
         chapters.append("\n".join([f"## {group.capitalize()}", "", intent, "", *table]))
     return "\n\n".join(chapters)
 
