@@ -16,6 +16,8 @@ from typing import Final, Literal, Protocol, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from drlongformer.errors import InputError
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
@@ -86,13 +88,19 @@ Location = tuple[str | int, ...]
 
 
 class Unit(Protocol):
-    """What is read, computed and answered as one: `index` is its place in the request, `id` the caller's own name for it."""
+    """What is read, computed and answered as one: `index` is its place in the request, `id` the caller's own name for it.
+
+    fault: what is wrong with it already, where only its own result is to tell; nothing else of it is then looked at.
+    """
 
     @property
     def index(self) -> int: ...  # noqa: D102 - told of above
 
     @property
     def id(self) -> str | None: ...  # noqa: D102
+
+    @property
+    def fault(self) -> InputError | None: ...  # noqa: D102
 
     @property
     def characters(self) -> int:
@@ -114,6 +122,7 @@ class Document:
     id: str | None = None
     called: str = ""
     location: Location = ()
+    fault: InputError | None = None
 
     @property
     def name(self) -> str:
@@ -140,6 +149,7 @@ class Pair:
     second: Document
     id: str | None = None
     location: Location = ()
+    fault: InputError | None = None
 
     @property
     def characters(self) -> int:
@@ -162,6 +172,7 @@ class Question:
     context: str | None = None
     id: str | None = None
     location: Location = ()
+    fault: InputError | None = None
 
     @property
     def characters(self) -> int:

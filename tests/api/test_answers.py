@@ -48,7 +48,13 @@ def answer(*found: Any) -> Answer[Any]:
     """One result per thing found; None is a document in error."""
     results = tuple(
         DocumentResult(
-            index=index, id=None, tokens=5, windows=1, answer=each, error=EmptyText("nothing") if each is None else None
+            index=index,
+            id=None,
+            tokens=7,
+            tokens_read=5,
+            windows=1,
+            answer=each,
+            error=EmptyText("nothing") if each is None else None,
         )
         for index, each in enumerate(found)
     )
@@ -79,6 +85,12 @@ def test_tokens_are_written_in_slices_that_lose_none(number: int) -> None:
     body = results.TokenizeAnswer.model_validate_json(b"".join(pieces))
     assert [each.id for each in body.results[0].tokens or ()] == list(range(number))
     assert [each.count for each in body.results] == [number, 1]
+
+
+def test_tokens_that_nobody_wants_are_counted_and_not_written() -> None:
+    request = read(TokenizeRequest, inputs(2) | {"return_tokens": False}, max_documents=2)
+    body = results.TokenizeAnswer.model_validate_json(b"".join(answers.tokenize(request, answer(spans(MANY), spans(1)), "r")))
+    assert [(each.count, each.tokens) for each in body.results] == [(MANY, None), (1, None)]
 
 
 @pytest.mark.parametrize(("number", "words"), [(1, 1), (3000, 5), (40, 1000), (1, 1000)])

@@ -135,6 +135,52 @@ async def test_a_bad_document_fails_the_request_or_is_reported_in_its_place(tmp_
     assert reported.json()["usage"] == {"documents": 2, "tokens": good["tokens"] + also_good["tokens"]}
 
 
+@pytest.mark.parametrize("path", ["/embed", "/ner", "/classify", "/fill-mask", "/tokenize"])
+async def test_a_text_that_is_none_is_reported_in_its_place_and_counted_as_refused(tmp_path: Path, path: str) -> None:
+    served = services.service(tmp_path)
+    body = {"inputs": ["un <mask>", None, {"id": "c", "text": 3}], "on_error": "report"}
+    async with services.client(served) as client:
+        answer = await client.post(path, json=body)
+    good, missing, number = answer.json()["results"]
+    assert (good["index"], missing["index"], number["index"], number["id"]) == (0, 1, 2, "c")
+    assert [each["error"]["type"] for each in (missing, number)] == ["/problems/invalid-request"] * 2
+    assert number["error"]["errors"][0]["loc"] == ["inputs", 2, "text"]
+    assert answer.json()["usage"]["documents"] == 1
+    assert services.samples(served, "rejected_total")["invalid_request",] == 2
+
+
+async def test_masks_behind_a_cut_keep_their_places_and_are_counted(tmp_path: Path) -> None:
+    text = f"<mask> {LONG} <mask> et <mask>"
+    async with services.client(services.service(tmp_path)) as client:
+
+        async def ask(**fields: Any) -> Any:
+            answer = await client.post("/fill-mask", json={"inputs": text, "top_k": 2, **fields})
+            return answer.json()["results"][0]
+
+        whole, head = await ask(), await ask(overflow="truncate")
+        tail = await ask(overflow="truncate", truncate_side="tail")
+        hub = await client.post("/hf/fill-mask", json={"inputs": text, "overflow": "truncate"})
+    assert "masks_unread" not in whole
+    assert [len(mask["predictions"]) for mask in whole["masks"]] == [2, 2, 2]
+    for cut, read in ((head, [2, 0, 0]), (tail, [0, 2, 2])):
+        assert [len(mask["predictions"]) for mask in cut["masks"]] == read
+        assert [(mask["start"], mask["end"]) for mask in cut["masks"]] == [
+            (mask["start"], mask["end"]) for mask in whole["masks"]
+        ]
+        assert (cut["truncated"], cut["masks_unread"]) == (True, read.count(0))
+    assert [len(words) for words in hub.json()] == [5, 0, 0]
+
+
+async def test_usage_and_metrics_count_what_was_read_of_a_text_that_was_cut(tmp_path: Path) -> None:
+    served = services.service(tmp_path)
+    async with services.client(served) as client:
+        answer = (await client.post("/ner", json={"inputs": [TEXT, LONG], "overflow": "truncate"})).json()
+    short, cut = answer["results"]
+    assert cut["tokens_read"] <= MAX_TOKENS < cut["tokens"]
+    assert answer["usage"]["tokens"] == short["tokens"] + cut["tokens_read"]
+    assert services.samples(served, "document_tokens_sum") == {("ner",): answer["usage"]["tokens"]}
+
+
 async def test_answers_carry_the_headers_of_the_contract(tmp_path: Path) -> None:
     async with services.client(services.service(tmp_path)) as client:
         response = await client.post("/embed", json={"inputs": TEXT}, headers={"X-Request-Id": "mine-1"})

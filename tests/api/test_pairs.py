@@ -129,6 +129,29 @@ async def test_a_pair_too_long_for_one_window_is_refused_with_figures_or_cut(pai
     assert (told[1]["error"]["status"], sorted(told[1])) == (413, ["error", "index"])
 
 
+@pytest.mark.parametrize("heads", ["pairing", "embedding"])
+async def test_a_pair_that_is_none_is_reported_in_its_place(heads: str, request: pytest.FixtureRequest) -> None:
+    client: httpx.AsyncClient = request.getfixturevalue(heads)
+    pairs: list[Any] = [[TEXT, OTHER], [TEXT, None], {"text1": TEXT, "id": "x"}, ["", ""]]
+    good, null, half, empty = await results(client, "/similarity", {"inputs": pairs, "on_error": "report"})
+    assert "score" in good
+    assert [each["error"]["type"] for each in (null, half, empty)] == [
+        "/problems/invalid-request",
+        "/problems/invalid-request",
+        "/problems/empty-text",
+    ]
+    assert half["id"] == "x"
+    only = await results(client, "/similarity", {"inputs": [None], "on_error": "report"})
+    assert [sorted(each) for each in only] == [["error", "index"]]
+
+
+async def test_a_question_that_is_none_is_reported_in_its_place(pairing: httpx.AsyncClient) -> None:
+    asked = [QUESTION, {"question": "Que donner ?", "options": {"a": "rien"}}, QUESTION | {"context": 3}]
+    good, *bad = await results(pairing, "/multiple-choice", {"inputs": asked, "on_error": "report"})
+    assert good["answer"]
+    assert [each["error"]["errors"][0]["loc"] for each in bad] == [["inputs", 1, "options"], ["inputs", 2, "context"]]
+
+
 async def test_a_text_too_long_for_one_window_is_refused_by_cosine_too_or_cut(embedding: httpx.AsyncClient) -> None:
     body = {"inputs": [[TEXT, OTHER], [TEXT, LONG]]}
     told = f"the second text of pair 1 has {tokens(LONG) + 2} tokens, the limit is {MAX_TOKENS}"

@@ -54,6 +54,64 @@ def test_every_common_field_reaches_the_pipeline() -> None:
     assert body.options(5.0) == NerOptions(common=RequestOptions(**sent, deadline_seconds=5.0), labels=("X",), min_score=1.0)
 
 
+@pytest.mark.parametrize("overflow", [{}, {"overflow": "windows"}, {"overflow": "refuse"}])
+@pytest.mark.parametrize("side", ["head", "tail"])
+def test_a_side_that_no_cut_keeps_is_refused(overflow: dict[str, str], side: str) -> None:
+    [(loc, msg)] = refused({"inputs": "a", "truncate_side": side, **overflow})
+    assert loc == ("truncate_side",)
+    assert "without overflow 'truncate'" in msg
+
+
+def test_with_report_a_unit_that_breaks_the_schema_leaves_the_others_as_they_are() -> None:
+    sent: list[Any] = ["a", None, {"text": 3, "id": "x"}, {"text": "b", CANARY: 1}, {"text": "c", "id": CANARY * 100}]
+    body = read(NerRequest, {"inputs": sent, "on_error": "report"}, max_documents=5)
+    assert [(each.index, each.text, each.id) for each in body.units] == [
+        (0, "a", None),
+        (1, "", None),
+        (2, "", "x"),
+        (3, "", None),
+        (4, "", None),
+    ]
+    faults = [each.fault for each in body.units]
+    assert faults[0] is None
+    assert [(each.location, str(each)) for each in faults if each] == [
+        (("inputs", 1), 'inputs.1: must be a string or an object with "text" and "id"'),
+        (("inputs", 2, "text"), "inputs.2.text: must be a string"),
+        (("inputs", 3), "inputs.3: holds an unknown field; known are text, id"),
+        (("inputs", 4, "id"), f"inputs.4.id: has {len(CANARY) * 100} characters, the limit is 256"),
+    ]
+    several = read(NerRequest, {"inputs": [{"id": 3, CANARY: 1}], "on_error": "report"}, max_documents=1).units[0].fault
+    assert several is not None
+    assert [each.location for each in (several, *several.others)] == [
+        ("inputs", 0, "text"),
+        ("inputs", 0, "id"),
+        ("inputs", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": ["a", 3]},
+        {"inputs": ["a", 3], "on_error": "fail"},
+        {"inputs": ["a", 3], "on_error": "report", "min_score": 7},
+        {"inputs": ["a", 3], "on_error": "report", CANARY: 1},
+        {"inputs": [3] * 4, "on_error": "report"},
+        {"inputs": 3, "on_error": "report"},
+    ],
+)
+def test_what_is_wrong_with_a_whole_request_is_not_reported_by_unit(body: dict[str, Any]) -> None:
+    assert refused(body)
+
+
+def test_what_is_seen_once_the_units_are_sound_is_told_with_their_faults() -> None:
+    body = {"inputs": ["a", 3], "on_error": "report"}
+    assert refused(body | {"chunks": [[[0, 1]]] * 3}, EmbedRequest) == [
+        (("inputs", 1), 'must be a string or an object with "text" and "id"'),
+        (("chunks",), "holds 3 lists of ranges for 2 documents; each needs its own"),
+    ]
+
+
 @pytest.mark.parametrize("value", [None, [], "Canari", 3, True, [{"inputs": "Canari"}]])
 def test_a_body_must_be_an_object(value: Any) -> None:
     assert refused(value) == [((), "the body must be a JSON object")]

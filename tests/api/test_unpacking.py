@@ -81,3 +81,13 @@ async def test_a_packed_request_is_answered_as_the_same_unpacked(tmp_path: Path)
     assert (too_large.status_code, unknown.status_code) == (413, 415)
     assert unknown.headers["accept-encoding"] == "gzip"
     assert served.settings.limits.max_body_bytes < len(body) + 1000
+
+
+@pytest.mark.parametrize("coding", ["deflate", "br", "zstd", "canari1931"])
+async def test_a_coding_that_is_not_unpacked_is_refused_on_every_surface(tmp_path: Path, coding: str) -> None:
+    paths = ("/ner", "/v1/embeddings", "/hf/ner", "/tei/embed", "/v2/models/fake/infer")
+    async with services.client(services.service(tmp_path)) as client:
+        answers = [await client.post(path, content=b"x" * 9, headers={**PACKED, "Content-Encoding": coding}) for path in paths]
+    assert [answer.status_code for answer in answers] == [415] * len(paths)
+    assert all("with gzip alone" in answer.text and "canari1931" not in answer.text for answer in answers)
+    assert {answer.headers["accept-encoding"] for answer in answers} == {"gzip"}

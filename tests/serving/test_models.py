@@ -37,6 +37,16 @@ def test_a_task_that_no_model_has_is_unsupported(tmp_path: Path) -> None:
         Models([served(tmp_path, heads=HEADS[:4])]).get(None, "similarity")
 
 
+def test_of_several_tasks_those_that_are_missing_are_named(tmp_path: Path) -> None:
+    one = Models([served(tmp_path, heads=HEADS[:2])])
+    with pytest.raises(UnsupportedTask, match="'classify' is missing; there is embed, ner") as raised:
+        one.get_for_all(None, ("embed", "ner", "classify"))
+    assert str(raised.value).startswith("no such model has all of the tasks embed, ner, classify")
+    tagger = Models([served(tmp_path, name="tagger", heads=HEADS[1:2])])
+    with pytest.raises(UnsupportedTask, match="'embed', 'classify' are missing; there is ner"):
+        tagger.get_for_all("tagger", ("embed", "ner", "classify"))
+
+
 def test_embeddings_answer_where_no_model_has_a_head_for_pairs(tmp_path: Path) -> None:
     embedding, pairing = served(tmp_path, heads=HEADS[:4]), served(tmp_path, name="pairing", heads=HEADS[4:])
     either: tuple[Task, ...] = ("similarity", "embed")

@@ -291,6 +291,13 @@ async def test_truncating_reads_one_side_says_so_and_still_counts_the_document(t
         assert read.start <= entity.start < entity.end <= read.stop
 
 
+@pytest.mark.parametrize("overflow", ["windows", "refuse"])
+def test_the_tail_of_what_is_not_cut_cannot_be_asked_for(overflow: Any) -> None:
+    with pytest.raises(InvalidRequest, match=f"overflow '{overflow}' cuts nothing") as refused:
+        RequestOptions(overflow=overflow, truncate_side="tail")
+    assert refused.value.location == ("truncate_side",)
+
+
 @pytest.mark.parametrize("side", ["head", "tail"])
 async def test_truncating_leaves_no_piece_of_a_word(tmp_path: Path, side: str) -> None:
     words = set(LONG.replace("’", "'").replace("'", " ").split())

@@ -65,6 +65,21 @@ def test_a_text_without_mask_is_refused_saying_how_one_is_written() -> None:
     assert "toux" not in str(caught.value)
 
 
+@given(words=st.lists(st.sampled_from(["é", "<mask>"]), min_size=1, max_size=40), capacity=st.integers(1, 50))
+@pytest.mark.parametrize("side", ["head", "tail"])
+def test_every_mask_of_a_truncated_text_is_either_read_or_told_to_be_unread(side: Any, words: list[str], capacity: int) -> None:
+    masked = MADE.encode_masked(" ".join([*words, "<mask>"]))
+    window = truncate(len(masked.encoded), capacity=capacity, side=side)
+    unread = fill_mask.unread(masked, (window,))
+    try:
+        readings = fill_mask.ask(masked, (window,), output="lm", mask_token="<mask>")
+    except MaskError:
+        readings = ()
+    read = [number for reading in readings for number in reading.masks]
+    assert sorted([*read, *unread]) == list(range(len(masked.masks)))
+    assert all(window.keep_start <= masked.masks[number] < window.keep_stop for number in read)
+
+
 def test_a_text_whose_masks_were_all_truncated_is_refused() -> None:
     masked = MADE.encode_masked("é é é é <mask>")
     window = truncate(len(masked.encoded), capacity=3, side="head")

@@ -175,15 +175,19 @@ def fill_mask(request: FillMaskRequest, answer: Answer[tuple[MaskPredictions, ..
             for mask in found
         )
         words = max((len(mask.predictions) for mask in found), default=0)
-        return _Told(long={"masks": _Parts(parts=masks, size=max(1, SLICE // max(1, words)))})
+        unread = sum(not mask.predictions for mask in found)
+        short = {"masks_unread": unread} if unread else {}
+        return _Told(short=short, long={"masks": _Parts(parts=masks, size=max(1, SLICE // max(1, words)))})
 
     return _whole(FillMaskResult, answer, own, instance)
 
 
 def tokenize(request: TokenizeRequest, answer: Answer[Sequence[TokenSpan]], instance: str) -> Iterator[bytes]:
-    """Tokens with their places."""
+    """Tokens with their places, or their number alone."""
 
     def own(index: int, found: Sequence[TokenSpan]) -> _Told:
+        if not request.return_tokens:
+            return _Told(short={"count": len(found), "tokens": None})
         place = _places(request, request.inputs[index].text)
         tokens = (TokenBody(id=each.id, token=each.token, start=place(each.start), end=place(each.end)) for each in found)
         return _Told(short={"count": len(found)}, long={"tokens": _Parts(parts=tokens)})

@@ -22,8 +22,9 @@ OWN: Final = "drlongformer"
 
 SOURCE, PAIRS, QUESTION, QUESTIONS = FORMS = ("<source>", "<pairs>", "<question>", "<questions>")
 
-Id = Annotated[str, Field(max_length=256)] | None
-ID: Final = Field(None, description="The caller's own name, at most 256 characters.")
+MAX_ID: Final = 256
+Id = Annotated[str, Field(max_length=MAX_ID)] | None
+ID: Final = Field(None, description=f"The caller's own name, at most {MAX_ID} characters.")
 
 
 class Body(BaseModel):

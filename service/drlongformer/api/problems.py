@@ -124,11 +124,11 @@ class SchemaMismatch(InvalidRequest):
 
     def __init__(self, fields: tuple[FieldError, ...]) -> None:
         more = f" (and {len(fields) - 1} more, see errors)" if len(fields) > 1 else ""
-        super().__init__(f"{_placed(fields[0])}{more}")
+        super().__init__(f"{placed(fields[0])}{more}")
         self.fields = fields
 
 
-def _placed(field: FieldError) -> str:
+def placed(field: FieldError) -> str:
     """A field's sentence, with its place before it."""
     return f"{'.'.join(map(str, field.loc))}: {field.msg}" if field.loc else field.msg
 

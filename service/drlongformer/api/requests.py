@@ -30,6 +30,7 @@ from drlongformer.api.inputs import (
     SourceBody,
 )
 from drlongformer.api.schemas import CommonRequest, Name
+from drlongformer.errors import InputError
 from drlongformer.serving.requests import (
     AnalyzeOptions,
     ChoiceOptions,
@@ -60,11 +61,15 @@ class TextRequest(CommonRequest[Inputs]):
     @property
     def units(self) -> tuple[Document, ...]:
         """The documents."""
-        return tuple(Document(index=index, text=body.text, id=body.id) for index, body in enumerate(self.inputs))
+        return tuple(
+            Document(index=index, text=body.text, id=body.id, fault=self.fault(index)) for index, body in enumerate(self.inputs)
+        )
 
 
 class TokenizeRequest(TextRequest):
     """`POST /tokenize`."""
+
+    return_tokens: bool = Field(True, description="Whether the tokens are listed, or only counted.")
 
 
 class EmbedFields(Body):
@@ -267,6 +272,7 @@ class FillMaskRequest(TextRequest):
 class SimilarityRequest(CommonRequest[SimilarityInputs]):
     """`POST /similarity`."""
 
+    stand_in: ClassVar[Mapping[str, Any]] = {"text1": "", "text2": ""}
     inner: ClassVar[Mapping[str, type[Body]]] = {SOURCE: SourceBody, PAIRS: PairBody}
 
     @property
@@ -275,7 +281,7 @@ class SimilarityRequest(CommonRequest[SimilarityInputs]):
         if isinstance(self.inputs, SourceBody):
             source = Document(index=0, text=self.inputs.source, called="the source", location=("inputs", "source"))
             return tuple(_with(source, index, text) for index, text in enumerate(self.inputs.sentences))
-        return tuple(_pair(index, body) for index, body in enumerate(self.inputs))
+        return tuple(_pair(index, body, self.fault(index)) for index, body in enumerate(self.inputs))
 
 
 def _with(source: Document, index: int, text: str) -> Pair:
@@ -284,17 +290,18 @@ def _with(source: Document, index: int, text: str) -> Pair:
     return Pair(index=index, first=source, second=sentence, location=place)
 
 
-def _pair(index: int, body: PairBody) -> Pair:
+def _pair(index: int, body: PairBody, fault: InputError | None) -> Pair:
     first, second = (
         Document(index=index, text=text, called=f"the {which} text of pair {index}", location=("inputs", index))
         for which, text in (("first", body.text1), ("second", body.text2))
     )
-    return Pair(index=index, first=first, second=second, id=body.id)
+    return Pair(index=index, first=first, second=second, id=body.id, fault=fault)
 
 
 class MultipleChoiceRequest(CommonRequest[ChoiceInputs]):
     """`POST /multiple-choice`."""
 
+    stand_in: ClassVar[Mapping[str, Any]] = {"question": "", "options": {"a": "", "b": ""}}
     inner: ClassVar[Mapping[str, type[Body]]] = {QUESTION: QuestionBody, QUESTIONS: QuestionBody}
 
     multiple: bool = Field(
@@ -306,14 +313,21 @@ class MultipleChoiceRequest(CommonRequest[ChoiceInputs]):
     def units(self) -> tuple[Question, ...]:
         """The questions."""
         if isinstance(self.inputs, QuestionBody):
-            return (_asked(0, self.inputs, ("inputs",)),)
-        return tuple(_asked(index, body, ("inputs", index)) for index, body in enumerate(self.inputs))
+            return (_asked(0, self.inputs, ("inputs",), None),)
+        return tuple(_asked(index, body, ("inputs", index), self.fault(index)) for index, body in enumerate(self.inputs))
 
     def options(self, deadline_seconds: float) -> ChoiceOptions:
         """The pipeline's options."""
         return ChoiceOptions(common=self.common(deadline_seconds), multiple=self.multiple)
 
 
-def _asked(index: int, body: QuestionBody, location: Location) -> Question:
-    options = {option.name: option.text for option in body.options}
-    return Question(index=index, question=body.question, options=options, context=body.context, id=body.id, location=location)
+def _asked(index: int, body: QuestionBody, location: Location, fault: InputError | None) -> Question:
+    return Question(
+        index=index,
+        question=body.question,
+        options={option.name: option.text for option in body.options},
+        context=body.context,
+        id=body.id,
+        location=location,
+        fault=fault,
+    )

@@ -125,7 +125,7 @@ class PredictionBody(Part):
 
 
 class MaskBody(Part):
-    """One mask of the text, and what may stand there."""
+    """One mask of the text, and what may stand there: nothing where it stands behind the cut of `truncate`."""
 
     start: int
     end: int
@@ -133,9 +133,10 @@ class MaskBody(Part):
 
 
 class FillMaskResult(ResultBody):
-    """One entry per mask, in text order."""
+    """One entry per mask, in text order. masks_unread: how many have no predictions, told where `truncate` cut some off."""
 
     masks: list[MaskBody] | None = None
+    masks_unread: int | None = None
 
 
 class TokenBody(Part):
@@ -148,7 +149,7 @@ class TokenBody(Part):
 
 
 class TokenizeResult(ResultBody):
-    """The content tokens, and how many they are."""
+    """The content tokens, unless `return_tokens` was false, and how many they are."""
 
     tokens: list[TokenBody] | None = None  # type: ignore[assignment]  # the one route whose answer is the tokens
     count: int | None = None

@@ -59,7 +59,7 @@ def allowed_seconds(headers: Headers, *, longest: float) -> float:
         return longest
     if not _SECONDS.fullmatch(asked) or not float(asked) > 0:
         raise InvalidRequest(
-            f"X-Request-Timeout must be a number of seconds above 0, and counts up to {longest:g}",
+            f"X-Request-Timeout must be seconds above 0 in plain digits, such as 30 or 2.5, and counts up to {longest:g}",
             location=("header", "X-Request-Timeout"),
         )
     return min(float(asked), longest)

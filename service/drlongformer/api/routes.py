@@ -218,6 +218,11 @@ def _body(sent: bytes, model: type[B], *, max_documents: int) -> Steps[B]:
 def _require_json(request: Request) -> None:
     if not _JSON_TYPE.fullmatch(request.headers.get("content-type", "")):
         raise HTTPException(415, "the body must be sent with Content-Type: application/json, in UTF-8")
+    require_coding(request)
+
+
+def require_coding(request: Request) -> None:
+    """Raise 415 for a body that is packed in a way that is not unpacked here."""
     if content_coding(request.headers) not in ("identity", "gzip"):
         told = "the body must be sent without Content-Encoding, or with gzip alone"
         raise HTTPException(415, told, headers={"Accept-Encoding": "gzip"})

@@ -2,21 +2,24 @@
 
 A request is first JSON (`json_body.py`), then one of the models of `requests.py`, then frozen options for the pipeline. Nothing
 is coerced ("5" is no number, true no integer) and unknown fields are refused. What pydantic says of a mismatch can quote the
-input, so its messages are replaced by our own, and a field that does not exist is never named back.
+input, so its messages are replaced by our own, and a field that does not exist is never named back. With `on_error: report` a
+unit that is none (null for a text) refuses nobody but itself: something empty stands in its place, with what is wrong.
 """
 
 from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import Field, PrivateAttr, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 
-from drlongformer.api.inputs import FORMS, OWN, Body
-from drlongformer.api.problems import FieldError, SchemaMismatch
+from drlongformer.api.inputs import FORMS, MAX_ID, OWN, Body
+from drlongformer.api.problems import FieldError, SchemaMismatch, placed
+from drlongformer.errors import InputError, InvalidRequest
 from drlongformer.serving.requests import Caller, Priority, RequestOptions
 from drlongformer.types import Unit
 
@@ -34,13 +37,18 @@ class CommonRequest(Body, Generic[I]):
     inner: ClassVar[Mapping[str, type[Body]]] = {}
     """The bodies that `inputs` is made of, by the form they come in, and those of other fields, by the field."""
 
+    stand_in: ClassVar[Mapping[str, Any]] = {"text": ""}
+    """What is read in place of one of several units that breaks the schema, where its own result tells of that."""
+
     inputs: I
     model: Name | None = Field(None, description="`name` or `name:version`; may be left out where one model has the task.")
     head: Name | None = Field(None, description="Which of the model's heads for this task; its first if left out.")
     overflow: Literal["windows", "refuse", "truncate"] = Field(
         "windows", description="Past the model's length: read overlapping windows, refuse, or cut and say so."
     )
-    truncate_side: Literal["head", "tail"] = Field("head", description="With `truncate`: keep the beginning or the end.")
+    truncate_side: Literal["head", "tail"] = Field(
+        "head", description="Keep the beginning or the end; only with `overflow` `truncate`."
+    )
     priority: Priority = Field("interactive", description="`bulk` lets `interactive` requests go first.")
     on_error: Literal["fail", "report"] = Field(
         "fail", description="Whether one bad document refuses the request, or its result tells the problem."
@@ -48,6 +56,24 @@ class CommonRequest(Body, Generic[I]):
     offsets: Literal["codepoint", "utf16"] = Field("codepoint", description="What character offsets count.")
 
     _caller: Caller = PrivateAttr(default=Caller())
+    _faults: Mapping[int, InputError] = PrivateAttr(default_factory=dict)
+
+    @field_validator("truncate_side")
+    @classmethod
+    def _of_a_cut(cls, side: str, info: ValidationInfo) -> str:
+        if info.data.get("overflow", "truncate") != "truncate":
+            raise PydanticCustomError(OWN, "says which side a cut keeps; nothing is cut without overflow 'truncate'")
+        return side
+
+    def fault(self, index: int) -> InputError | None:
+        """What is wrong with a unit that has something else in its place."""
+        return self._faults.get(index)
+
+    def with_faults(self, faults: Mapping[int, InputError]) -> Self:
+        """The same request, in which these units, by their index, are to be told of and not read."""
+        body = self.model_copy()
+        body._faults = faults
+        return body
 
     def asked_by(self, caller: Caller, *, priority: Priority) -> Self:
         """The same request, in this caller's turns and in this lane."""
@@ -99,12 +125,47 @@ def read(model: type[B], value: Any, *, max_documents: int) -> B:
     """A JSON value as one of the requests. Raises SchemaMismatch, which lists the fields at fault."""
     if not isinstance(value, dict):
         raise SchemaMismatch((FieldError(loc=(), msg="the body must be a JSON object"),))
+    context = {"max_documents": max_documents}
     try:
-        return model.model_validate(value, context={"max_documents": max_documents})
+        return model.model_validate(value, context=context)
     except ValidationError as error:
-        details = error.errors(include_url=False)[:MAX_REPORTED]  # of an input only its length is told
-        fields = dict.fromkeys(_told(model, detail) for detail in details)
-    raise SchemaMismatch(tuple(fields))
+        details = error.errors(include_url=False)  # of an input only its length is told
+    faults = _of_units(model, details) if value.get("on_error") == "report" else {}
+    if faults:
+        sound = value | {"inputs": _without(value["inputs"], faults, model.stand_in)}
+        try:
+            return model.model_validate(sound, context=context).with_faults(faults)
+        except ValidationError as error:  # what is told of units and another field together is seen only now
+            details += error.errors(include_url=False)
+    raise SchemaMismatch(tuple(dict.fromkeys(_told(model, detail) for detail in details[:MAX_REPORTED])))
+
+
+def _of_units(model: type[CommonRequest[Any]], details: Sequence[ErrorDetails]) -> dict[int, InputError]:
+    """What is wrong with each unit of a list; nothing where something else is wrong too."""
+    fields: defaultdict[int, dict[FieldError, None]] = defaultdict(dict)
+    for detail in details:
+        match [part for part in detail["loc"] if part not in FORMS]:
+            case ["inputs", int(index), *_]:
+                fields[index][_told(model, detail)] = None
+            case _:
+                return {}
+    return {index: _fault(tuple(its)[:MAX_REPORTED]) for index, its in fields.items()}
+
+
+def _fault(fields: Sequence[FieldError]) -> InputError:
+    first, *others = (InvalidRequest(placed(field), location=field.loc) for field in fields)
+    first.others = tuple(others)
+    return first
+
+
+def _without(inputs: Sequence[Any], faults: Mapping[int, InputError], stand_in: Mapping[str, Any]) -> list[Any]:
+    """The list of units, with something in place of the faulty ones that keeps their ids."""
+    return [stand_in | _id_of(each) if index in faults else each for index, each in enumerate(inputs)]
+
+
+def _id_of(unit: Any) -> dict[str, str]:
+    name = unit.get("id") if isinstance(unit, Mapping) else None
+    return {"id": name} if isinstance(name, str) and len(name) <= MAX_ID else {}
 
 
 def _told(model: type[CommonRequest[Any]], detail: ErrorDetails) -> FieldError:

@@ -151,7 +151,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """One mask of the text, and what may stand there, best first."""
+    """One mask of the text, and what may stand there, best first: nothing behind the cut of `truncate`."""
 
     start: int
     end: int
@@ -160,9 +160,10 @@ class Mask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masks(Result):
-    """One document's masks, in text order."""
+    """One document's masks, in text order; `masks_unread` of them stand behind the cut of `truncate`."""
 
     masks: tuple[Mask, ...]
+    masks_unread: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

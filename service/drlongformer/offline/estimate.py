@@ -192,8 +192,8 @@ async def _probe(sample: list[Record], ask: Ask, house: House) -> _Probe:
             async for one in outcomes:
                 settled.append(one)
                 if one.result is not None:
-                    sizes.append((len(one.text), one.result.tokens))
-                    first = first or (time.monotonic(), one.result.tokens)
+                    sizes.append((len(one.text), one.result.tokens_read))
+                    first = first or (time.monotonic(), one.result.tokens_read)
                 if time.monotonic() - began > PROBE_SECONDS:
                     break
         watts = meter.watts()

@@ -142,7 +142,7 @@ class Output:
             records=len(outcomes),
             rows=rows,
             statuses=Counter(one.status for one in outcomes),
-            tokens=sum(one.result.tokens for one in answered if one.result),
+            tokens=sum(one.result.tokens_read for one in answered if one.result),
         )
         told = dict(self.asked) | {"part": _told(entry)}
         with disk.replacing(self.folder / DOCUMENTS / f"{name}.parquet") as file:

@@ -203,7 +203,7 @@ class _Book:
         self._size += outcome.size
         self._records += 1
         self._statuses[outcome.status] += 1
-        self._tokens += outcome.result.tokens if outcome.result else 0
+        self._tokens += outcome.result.tokens_read if outcome.result else 0
         now = time.monotonic()
         full = len(self._part) >= self._job.part_documents or self._size >= PART_SIZE
         if full or now - self._committed >= PART_SECONDS:

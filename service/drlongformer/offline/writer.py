@@ -96,6 +96,8 @@ class JsonLines:
     def _line(self, one: Outcome) -> dict[str, Any]:
         assert one.result is not None
         counts = {"tokens": one.result.tokens, "windows": one.result.windows, "truncated": one.result.truncated}
+        if one.result.truncated:
+            counts["tokens_read"] = one.result.tokens_read
         return {"record": one.number, "id": one.id} | counts | self.shape.fields(one)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from drlongformer.serving.requests import Embedding, RequestOptions, Similarity
+from drlongformer.serving.requests import DocumentResult, Embedding, RequestOptions, Similarity
 from drlongformer.serving.steps import Story, Told, join
 from drlongformer.tasks.similarity import cosine
 from drlongformer.types import Document, Pair
@@ -19,7 +19,7 @@ from drlongformer.types import Document, Pair
 def distinct(pairs: Sequence[Pair]) -> tuple[Document, ...]:
     """Every text once, under the name and in the place where it first occurs."""
     texts: dict[str, Document] = {}
-    for document in (text for pair in pairs for text in (pair.first, pair.second)):
+    for document in (text for pair in pairs if pair.fault is None for text in (pair.first, pair.second)):
         if document.text not in texts:
             texts[document.text] = replace(document, index=len(texts))
     return tuple(texts.values())
@@ -40,14 +40,19 @@ def joined(embedded: Story[Embedding], texts: Sequence[Document], pairs: Sequenc
 
 def _pair(pair: Pair, of_text: Mapping[str, Told[Embedding]], counted: set[str]) -> Told[Similarity]:
     """The story of one pair; `counted` are the texts of pairs before it that were answered, and then its own too."""
+    if pair.fault is not None:
+        faulty: DocumentResult[Similarity] = DocumentResult(
+            index=pair.index, id=pair.id, tokens=0, tokens_read=0, windows=0, error=pair.fault
+        )
+        return Told(result=faulty, stages={})
     texts = (pair.first.text, pair.second.text)
     told = join(*(of_text[text] for text in texts), index=pair.index, name=pair.id, answer=_score)
     if told.result.error is not None:
         return told
     new = set(texts) - counted
     counted |= new
-    tokens = sum(of_text[text].result.tokens for text in new)
-    return replace(told, result=replace(told.result, shared_tokens=told.result.tokens - tokens))
+    tokens = sum(of_text[text].result.tokens_read for text in new)
+    return replace(told, result=replace(told.result, shared_tokens=told.result.tokens_read - tokens))
 
 
 def _score(first: Embedding, second: Embedding) -> Similarity:

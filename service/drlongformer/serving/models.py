@@ -170,7 +170,9 @@ class Models:
         if not able:
             asked = f"the task {tasks[0]!r}" if len(tasks) == 1 else f"all of the tasks {', '.join(tasks)}"
             there = ", ".join(sorted({task for model in fitting for task in model.bundle.tasks}))
-            raise UnsupportedTask(f"no such model has {asked}; there is {there}", location=("model",))
+            lacks = min(([task for task in tasks if task not in model.bundle.tasks] for model in fitting), key=len)
+            missing = "" if len(tasks) == 1 else f", {', '.join(map(repr, lacks))} {'is' if len(lacks) == 1 else 'are'} missing"
+            raise UnsupportedTask(f"no such model has {asked}{missing}; there is {there}", location=("model",))
         if name is None and len({model.identity.name for model in able}) > 1:
             raise InvalidRequest(f"several models can answer: {', '.join(self._names(able))}; name one", location=("model",))
         return able[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from drlongformer.errors import InputError
@@ -168,17 +169,18 @@ def fill_mask(model: ServedModel, options: FillMaskOptions, limits: Limits) -> R
         encoded = masked.encoded
         windows = plan_windows(model, document, encoded, options.common, limits)
         readings = fill_mask_task.ask(masked, windows, output=head.output, mask_token=mask, whose=document.name)
-        items = words * sum(len(reading.masks) for reading in readings)
+        unread = fill_mask_task.unread(masked, windows)
+        items = words * sum(len(reading.masks) for reading in readings) + len(unread)
         check_items(items, limits, whose=document.name)
 
         def finish(found: Sequence[BestWords]) -> tuple[MaskPredictions, ...]:
-            return tuple(
-                prediction
-                for reading, best in zip(readings, found, strict=True)
-                for prediction in fill_mask_task.predict(
-                    best, [masked.spans[mask] for mask in reading.masks], tokenizer=model.tokenizer
-                )
-            )
+            told = [
+                MaskPredictions(start=start, end=end, predictions=()) for start, end in map(masked.spans.__getitem__, unread)
+            ]
+            for reading, best in zip(readings, found, strict=True):
+                spans = [masked.spans[mask] for mask in reading.masks]
+                told += fill_mask_task.predict(best, spans, tokenizer=model.tokenizer)
+            return tuple(sorted(told, key=attrgetter("start")))
 
         read_windows = [windows[reading.window] for reading in readings]
         passes = document_passes(model, head, encoded, read_windows, [reading.ask for reading in readings])

@@ -52,6 +52,11 @@ class RequestOptions:
     def __post_init__(self) -> None:
         if self.deadline_seconds is not None and not self.deadline_seconds > 0:
             raise InvalidRequest(f"a deadline of {self.deadline_seconds} seconds; it must be positive")
+        if self.truncate_side == "tail" and self.overflow != "truncate":
+            raise InvalidRequest(
+                f"the tail is what a cut keeps; overflow {self.overflow!r} cuts nothing, 'truncate' does",
+                location=("truncate_side",),
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,15 +208,15 @@ class DocumentResult(Generic[A]):
 
     tokens: content tokens of the whole document counted once, plus the special tokens of one window. windows: how many were
     read. truncated: whether content was left unread, as asked by `overflow="truncate"`; tokens_read: how many of `tokens` were
-    read. shared_tokens: how many of `tokens` an earlier result of the request counts already, as they were computed once.
+    read. shared_tokens: how many of `tokens_read` an earlier result of the request counts already: they were computed once.
     """
 
     index: int
     id: str | None
     tokens: int
+    tokens_read: int
     windows: int
     truncated: bool = False
-    tokens_read: int = 0
     shared_tokens: int = 0
     answer: A | None = None
     error: DrLongformerError | None = None
@@ -255,5 +260,5 @@ class Answer(Generic[A]):
 
     @property
     def tokens(self) -> int:
-        """Tokens that were computed for all documents that were answered, as usage, quotas and metrics count them."""
-        return sum(result.tokens - result.shared_tokens for result in self.results if result.error is None)
+        """Tokens that were read of all documents that were answered, as usage, quotas and metrics count them."""
+        return sum(result.tokens_read - result.shared_tokens for result in self.results if result.error is None)

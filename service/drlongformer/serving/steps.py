@@ -156,6 +156,8 @@ def _read(reader: Reader[U, A], unit: U) -> Steps[Read[A]]:
 
 
 def _told(reader: Reader[U, A], unit: U) -> InputError | None:
+    if unit.fault is not None:
+        return _placed(unit.fault, unit)
     try:
         reader.check(unit)
     except InputError as error:
@@ -257,7 +259,7 @@ def observe(metrics: Metrics, told: Told[A], request: Request, *, total_seconds:
     if told.result.error is not None:
         metrics.rejected_total.labels(reason=reason(told.result.error)).inc()
         return
-    tokens, priority = told.result.tokens, request.options.priority
+    tokens, priority = told.result.tokens_read, request.options.priority
     length, identity = length_class(tokens), request.model.identity
     for stage, seconds in told.stages.items():
         metrics.stage_duration_seconds.labels(stage=stage, length=length, priority=priority).observe(seconds)

@@ -52,7 +52,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskPredictions:
-    """One mask: where its string stands in the text, and the words for it, best first."""
+    """One mask: where its string stands in the text, and the words for it, best first; none where no window holds it."""
 
     start: int
     end: int
@@ -64,7 +64,7 @@ def ask(
 ) -> tuple[Reading, ...]:
     """The passes that answer every mask once, in the order of the masks; raises MaskError where no mask is read.
 
-    A mask outside the windows, in what a truncated document leaves unread, is left out.
+    A mask outside the windows, in what a truncated document leaves unread, is asked nothing (`unread`).
     """
     first, last = windows[0].keep_start, windows[-1].keep_stop
     places: dict[int, list[int]] = {}
@@ -79,6 +79,12 @@ def ask(
         for index, numbers in places.items()
         for some in (numbers[i : i + MASKS_PER_PASS] for i in range(0, len(numbers), MASKS_PER_PASS))
     )
+
+
+def unread(masked: Masked, windows: Sequence[Window]) -> tuple[int, ...]:
+    """The numbers of the masks that stand in what a truncated document leaves unread."""
+    first, last = windows[0].keep_start, windows[-1].keep_stop
+    return tuple(number for number, token in enumerate(masked.masks) if not first <= token < last)
 
 
 def check_mask(text: str, *, whose: str, mask_token: str) -> None:

@@ -116,3 +116,25 @@ def test_keys_are_asked_for_and_the_route_is_counted_by_its_template(
     assert InferenceClient(model=f"{guarded}/hf/ner", token=KEY).token_classification(TEXT)
     hub("ner").token_classification(TEXT)
     wait_until(lambda: services.samples(served, "http_requests_total").get(("/hf/{task}", "POST", "200"), 0) > 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ({"prompt_name": "query"}, "prompt_name: the models here have no prompts"),
+        ({"truncation_direction": "left"}, "nothing is without truncate"),
+        ({"truncate": False, "truncation_direction": "left"}, "nothing is without truncate"),
+        ({"truncate": True, "truncation_direction": "Canari"}, "must be 'left' or 'right'"),
+        ({"truncate": "yes"}, "truncate: must be true or false"),
+        ({"chunks": "sentences"}, "chunks: the answer has one vector for each text here"),
+        ({"on_error": "report"}, "on_error: the answer has no place"),
+        ({"truncate_side": "tail"}, "nothing is cut without overflow"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(field: dict[str, Any], told: str, address: str) -> None:
+    answer = httpx.post(f"{address}/hf/embed", json={"inputs": TEXT, **field})
+    assert answer.status_code == 422
+    assert told in answer.json()["error"]
+    assert "Canari" not in answer.text
+    null = httpx.post(f"{address}/hf/embed", json={"inputs": TEXT, **dict.fromkeys(field)})
+    assert null.status_code == 200, null.text

@@ -103,10 +103,27 @@ def test_refusals_reach_the_client_with_their_sentence(client: Any) -> None:
         client.infer("fake", [tensor(TEXTS, binary=True)], timeout=1)
 
 
-def test_chunks_are_refused_where_a_tensor_has_no_place_for_them(client: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("chunks", "sentences", "one vector for each document"),
+        ("on_error", "report", "a vector for each document and no problem"),
+        ("encoding", "base64", "told by its binary_data"),
+    ],
+)
+def test_what_a_tensor_has_no_place_for_is_refused(name: str, value: str, told: str, client: Any) -> None:
     wish = triton.InferRequestedOutput("embedding", binary_data=True)
-    with pytest.raises(triton.InferenceServerException, match="one vector for each document"):
-        client.infer("fake", [tensor(TEXTS, binary=True)], outputs=[wish], parameters={"chunks": "sentences"})
+    with pytest.raises(triton.InferenceServerException, match=told):
+        client.infer("fake", [tensor(TEXTS, binary=True)], outputs=[wish], parameters={name: value})
+
+
+def test_a_packed_request_is_answered_in_gzip_and_refused_in_deflate(client: Any) -> None:
+    sent = [tensor(TEXTS, binary=True)]
+    packed = client.infer("fake", sent, request_compression_algorithm="gzip").as_numpy("embedding")
+    assert np.array_equal(packed, client.infer("fake", sent).as_numpy("embedding"))
+    with pytest.raises(InferenceServerException, match="with gzip alone") as raised:
+        client.infer("fake", sent, request_compression_algorithm="deflate")
+    assert raised.value.status() == "415"
 
 
 def test_a_bad_text_is_reported_where_the_form_has_a_place_for_it_and_else_refused(client: Any) -> None:

@@ -116,3 +116,10 @@ def test_requests_are_counted_under_their_route(sdk: OpenAI, served: Service) ->
     before = services.samples(served, "http_requests_total").get(("/v1/embeddings", "POST", "200"), 0)
     sdk.embeddings.create(model="fake", input="toux")
     wait_until(lambda: services.samples(served, "http_requests_total").get(("/v1/embeddings", "POST", "200")) == before + 1)
+
+
+@pytest.mark.parametrize("field", [{"chunks": "sentences"}, {"on_error": "report"}, {"prompt_name": "query"}])
+def test_what_the_form_has_no_place_for_is_refused_by_its_name(sdk: OpenAI, field: dict[str, str]) -> None:
+    [name] = field
+    with pytest.raises(openai.UnprocessableEntityError, match=f"{name}: "):
+        sdk.embeddings.create(model="fake", input="toux", extra_body=field)

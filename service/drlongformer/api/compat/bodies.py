@@ -16,11 +16,21 @@ PIECE_BYTES: Final = 16 * 1024
 COMMON: Final[Mapping[str, str]] = {name: name for name in ("model", "head", "overflow", "truncate_side", "priority")}
 """Fields of ours that every surface takes besides its own."""
 
+_REFUSED: Final[Mapping[str, str]] = {
+    "prompt_name": "the models here have no prompts; put the words before the text itself",
+    "chunks": "the answer has one vector for each text here; /embed tells those of chunks, too",
+    "on_error": "the answer has no place for one text's problem here; /embed, /ner and their like have",
+}
+"""What is wanted of a surface that cannot give it, and why, where an unknown field alone would say too little."""
+
 
 def translated(value: Any, names: Mapping[str, str | None]) -> Any:
     """The same object under our names; a name that stands for None is known and has no effect. Null is as good as left out."""
     if not isinstance(value, Mapping):
         return value
+    value = {name: field for name, field in value.items() if field is not None or name not in _REFUSED}
+    for name in value.keys() & _REFUSED.keys() - names.keys():
+        raise PydanticCustomError(OWN, "{name}: {why}", {"name": name, "why": _REFUSED[name]})
     if value.keys() - names.keys():
         raise PydanticCustomError(OWN, "holds an unknown field; known are {known}", {"known": ", ".join(names)})
     there = {native: value.get(name) for name, native in names.items() if native is not None}

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BeforeValidator, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
 from drlongformer.api.compat import asking
 from drlongformer.api.compat.asking import Asked
 from drlongformer.api.compat.bodies import COMMON, json_list, plain_texts, translated, with_parameters
 from drlongformer.api.compat.similarities import SIMILARITY
-from drlongformer.api.inputs import DocumentBody
+from drlongformer.api.inputs import OWN, DocumentBody
 from drlongformer.api.requests import ClassifyRequest, EmbedRequest, FillMaskRequest, NerRequest, TextRequest, Words
 from drlongformer.api.routes import Service
 from drlongformer.serving.requests import Answer, Embedding, Entities
@@ -26,6 +27,7 @@ from drlongformer.tasks.fill_mask import MaskPredictions
 from drlongformer.tasks.ner import Entity
 
 _INPUTS: Mapping[str, str | None] = {"inputs": "inputs", "options": None, **COMMON}
+_KEPT: Mapping[str, str] = {"left": "tail", "right": "head"}
 _Texts = Annotated[list[DocumentBody], BeforeValidator(plain_texts)]
 
 
@@ -87,15 +89,22 @@ class HubEmbedRequest(EmbedRequest):
     @classmethod
     def _translate(cls, value: Any) -> Any:
         names = {name: name for name in ("normalize", "dimensions", "pooling", "truncate", "truncation_direction")}
-        value = translated(value, {**_INPUTS, "prompt_name": None, **names})
-        if not isinstance(value, Mapping):
-            return value
-        rest = {name: field for name, field in value.items() if name not in ("truncate", "truncation_direction")}
-        if value.get("truncate") is True:
-            # The hub's direction is the side that is cut, ours the side that is kept.
-            kept = "tail" if str(value.get("truncation_direction", "")).lower() == "left" else "head"
-            rest |= {"overflow": "truncate", "truncate_side": kept}
-        return _with_form(rest)
+        value = translated(value, {**_INPUTS, **names})
+        return _with_form(_with_cut(value) if isinstance(value, Mapping) else value)
+
+
+def _with_cut(value: Mapping[str, Any]) -> dict[str, Any]:
+    """`truncate` in our words. The hub's direction is the side that is cut, ours the side that is kept."""
+    cut, direction = value.get("truncate", False), value.get("truncation_direction")
+    if not isinstance(cut, bool):
+        raise PydanticCustomError(OWN, "truncate: must be true or false")
+    if direction is not None and not cut:
+        raise PydanticCustomError(OWN, "truncation_direction: says which side is cut; nothing is without truncate")
+    if direction is not None and str(direction).lower() not in _KEPT:
+        raise PydanticCustomError(OWN, "truncation_direction: must be 'left' or 'right'")
+    rest = {name: field for name, field in value.items() if name not in ("truncate", "truncation_direction")}
+    kept = _KEPT[str(direction or "right").lower()]
+    return rest | ({"overflow": "truncate", "truncate_side": kept} if cut else {})
 
 
 def _one_or_all(request: TextRequest, found: list[Any]) -> Any:

@@ -23,7 +23,7 @@ from drlongformer.api.compat.asking import Asked
 from drlongformer.api.compat.bodies import json_bytes
 from drlongformer.api.compat.tensors import HEADER, Inference, inference, packed
 from drlongformer.api.requests import ClassifyRequest, EmbedRequest, FillMaskRequest, NerRequest, TokenizeRequest
-from drlongformer.api.routes import LARGE_BYTES, Service, begin
+from drlongformer.api.routes import LARGE_BYTES, Service, begin, require_coding
 from drlongformer.api.schemas import CommonRequest, read
 from drlongformer.errors import InvalidRequest
 from drlongformer.serving.models import ServedModel
@@ -39,6 +39,13 @@ OUTPUTS: Final[Mapping[str, Asked[Any, Any]]] = {
     "classify": Asked(request=ClassifyRequest, answer=asking.classify, shape=answers.classify),
     "fill-mask": Asked(request=FillMaskRequest, answer=asking.fill_mask, shape=answers.fill_mask),
     "tokenize": Asked(request=TokenizeRequest, answer=asking.tokenize, shape=answers.tokenize),
+}
+
+
+_NO_PLACE: Final[Mapping[str, str]] = {
+    "chunks": "a tensor holds one vector for each document; /embed answers with chunks",
+    "on_error": "a tensor holds a vector for each document and no problem; /embed reports each",
+    "encoding": "a tensor's form is told by its binary_data",
 }
 
 
@@ -107,6 +114,7 @@ def _metadata(service: Service, model: ServedModel) -> dict[str, Any]:
 
 async def _infer(service: Service, request: Request, model: str) -> Response:
     service.lifecycle.require_started()
+    require_coding(request)
     sent = await request.body()
     steps = inference(sent, request.headers.get(HEADER))
     asked = await service.pipeline.beside(steps) if len(sent) > LARGE_BYTES else finished(steps)
@@ -116,6 +124,8 @@ async def _infer(service: Service, request: Request, model: str) -> Response:
         raise InvalidRequest(f"outputs: this model has no such output; there are {', '.join(there)}")
     kind = OUTPUTS[output]
     most = service.settings.limits.max_documents
+    if output == EMBEDDING:
+        _check_tensor(asked.parameters)
     call = await begin(service, request, lambda _sent: _body(asked, kind.request, model, max_documents=most))
     seconds = min(call.seconds, _timeout_seconds(asked.parameters))
     written = _Written(asked, output, _vectors if output == EMBEDDING else partial(_texts, kind.shape))
@@ -127,13 +137,18 @@ async def _infer(service: Service, request: Request, model: str) -> Response:
 
 
 def _body(asked: Inference, kind: type[CommonRequest[Any]], model: str, *, max_documents: int) -> Steps[CommonRequest[Any]]:
-    """The request in our own words. Raises InvalidRequest."""
-    if "chunks" in asked.parameters:
-        raise InvalidRequest("parameters.chunks: a tensor holds one vector for each document; /embed answers with chunks")
+    """The request in our own words."""
     fields = {name: field for name, field in asked.parameters.items() if name not in ("timeout", "priority")}
     fields |= _lane(asked.parameters.get("priority")) | {"inputs": list(asked.texts), "model": model}
     yield
     return read(kind, fields, max_documents=max_documents)
+
+
+def _check_tensor(parameters: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for what a tensor of vectors has no place for."""
+    for name, why in _NO_PLACE.items():
+        if name in parameters:
+            raise InvalidRequest(f"parameters.{name}: {why}", location=("parameters", name))
 
 
 def _lane(priority: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from drlongformer.api.inputs import OWN
 from drlongformer.api.requests import SimilarityRequest
 from drlongformer.serving.requests import Answer, Similarity
 
-_IGNORED = {"truncate": None, "truncation_direction": None, "prompt_name": None}
+_IGNORED = {"truncate": None, "truncation_direction": None}
 
 
 class SourceRequest(SimilarityRequest):

@@ -27,7 +27,7 @@ from drlongformer.serving.models import ServedModel
 from drlongformer.serving.requests import Answer, Embedding, TokenSpan
 from drlongformer.tasks.classify import LabelScore
 
-_IGNORED: Mapping[str, str | None] = {"truncate": None, "truncation_direction": None, "prompt_name": None}
+_IGNORED: Mapping[str, str | None] = {"truncate": None, "truncation_direction": None}
 _Texts = Annotated[list[DocumentBody], BeforeValidator(plain_texts)]
 
 
