@@ -27,10 +27,11 @@ class ServiceEntities:
     """The pipe; `span._.drlongformer_score` is an entity's score.
 
     An entity that ends within a token of edsnlp's takes the whole token; of two that then overlap the longer counts.
+    Connections are open while a batch is asked and no longer, so a pipe can be copied to edsnlp's worker processes.
     """
 
-    def __init__(self, client: Client, options: Dict[str, Any]) -> None:  # noqa: UP006
-        self._client, self._options = client, options
+    def __init__(self, url: str, key: Optional[str], options: Dict[str, Any]) -> None:  # noqa: UP006, UP045
+        self._url, self._key, self._options = url, key, options
         if not Span.has_extension("drlongformer_score"):
             Span.set_extension("drlongformer_score", default=None)
 
@@ -41,7 +42,8 @@ class ServiceEntities:
     def batch_process(self, docs: Sequence[Any]) -> Sequence[Any]:
         """Many documents in few requests; edsnlp calls it with each of its batches."""
         known = [doc for doc in docs if doc.text.strip()]  # the service refuses texts without a token
-        answer = self._client.ner([doc.text for doc in known], **self._options)
+        with Client(self._url, key=self._key) as client:
+            answer = client.ner([doc.text for doc in known], **self._options)
         for doc, result in zip(known, answer.results, strict=True):
             doc.ents = _spans(doc, result.entities)
         return docs
@@ -66,4 +68,4 @@ def create(
     options: Dict[str, Any] = {},  # noqa: B006, UP006 - a configuration's default; it is never changed
 ) -> ServiceEntities:
     """The pipe for a configuration; options: those of `Client.ner`, say `labels`."""
-    return ServiceEntities(Client(url, key=key), dict(options))
+    return ServiceEntities(url, key, dict(options))

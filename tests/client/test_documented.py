@@ -20,8 +20,6 @@ from tests.api.serving import running
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:8000"
 PAGES = ("api.md", "clients.md", "quickstart.md", "how-it-works.md", "faq.md")
-OPTIONAL = frozenset({"edsnlp", "llama_index"})
-"""Clients that are no part of the `dev` extra: too large, or in conflict with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +63,7 @@ def test_there_are_snippets_for_every_surface() -> None:
 
 def run_python(source: str, name: str) -> None:
     with contextlib.chdir(ROOT):
-        try:
-            exec(compile(source, name, "exec"), {"__name__": "snippet"})
-        except ModuleNotFoundError as error:
-            if str(error.name).partition(".")[0] not in OPTIONAL:
-                raise
-            pytest.skip(f"pip install {error.name}")
+        exec(compile(source, name, "exec"), {"__name__": "snippet"})
 
 
 def run_bash(source: str, _name: str) -> None:

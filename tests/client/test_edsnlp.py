@@ -1,8 +1,12 @@
-"""The edsnlp pipe of the examples, where edsnlp is installed (it is no part of the `dev` extra: 250 MB)."""
+"""The edsnlp pipe of the examples: entities of the service in edsnlp's documents, and no connection left open."""
 
 from __future__ import annotations
 
+import gc
+import importlib
 import importlib.util
+import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,16 @@ PIPE = Path(__file__).parents[2] / "docs" / "examples" / "edsnlp_pipe.py"
 TEXTS = ["Le patient a de la fièvre. Pas de toux.", "  ", "Douleur thoracique depuis trois jours."]
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings(
+    "default", "error::ResourceWarning", "error::pytest.PytestUnraisableExceptionWarning"
+)  # edsnlp and spaCy warn of much else
 def test_entities_of_the_service_become_those_of_the_document(tmp_path: Path) -> None:
-    edsnlp: Any = pytest.importorskip("edsnlp", reason="pip install edsnlp")
+    edsnlp: Any = importlib.import_module("edsnlp")  # so, mypy need not read spaCy
     spec = importlib.util.spec_from_file_location("edsnlp_pipe", PIPE)
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = example  # as an import would, so that the pipe can be pickled
     spec.loader.exec_module(example)
     assert callable(example.create)
     nlp = edsnlp.blank("eds")
@@ -30,8 +37,12 @@ def test_entities_of_the_service_become_those_of_the_document(tmp_path: Path) ->
         nlp.add_pipe("drlongformer", config={"url": url})
         nlp.add_pipe("eds.negation")
         docs = list(nlp.pipe(TEXTS))
+        gc.collect()  # a client that was left open would tell of it now
+        [copied] = [pickle.loads(pickle.dumps(pipe)) for name, pipe in nlp.pipeline if name == "drlongformer"]
+        again = copied(nlp.make_doc(TEXTS[0]))
         expected = client.ner([TEXTS[0], TEXTS[2]]).results
     assert [doc.text for doc in docs] == TEXTS
+    assert {span.text for span in again.ents} == {span.text for span in docs[0].ents}
     assert not docs[1].ents
     for doc, result in zip((docs[0], docs[2]), expected, strict=True):
         assert doc.ents

@@ -1,7 +1,8 @@
-"""`/tei` with LlamaIndex's client where it is installed, and always with the bodies that it and TEI's own document know."""
+"""`/tei` with LlamaIndex's client, and with the bodies that TEI's own document knows."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import httpx
@@ -21,10 +22,7 @@ def post(address: str, route: str, body: Any, **headers: str) -> Any:
 
 
 def test_llamaindex_gets_the_vectors_of_our_own_route(address: str, native: Client) -> None:
-    module = pytest.importorskip(
-        "llama_index.embeddings.text_embeddings_inference",
-        reason="pip install llama-index-embeddings-text-embeddings-inference",
-    )
+    module: Any = importlib.import_module("llama_index.embeddings.text_embeddings_inference")  # so, mypy need not read it
     embedder = module.TextEmbeddingsInference(model_name="fake", base_url=f"{address}/tei", embed_batch_size=3)
     found = embedder.get_text_embedding_batch([TEXT, "toux", "fièvre", "douleur"])
     assert np.allclose(found, native.embed([TEXT, "toux", "fièvre", "douleur"]).vectors, atol=1e-7)
@@ -110,3 +108,12 @@ def test_keys_are_asked_for(guarded: str) -> None:
     assert httpx.post(f"{guarded}/tei/embed", json={"inputs": "a"}).json()["error_type"] == "Validation"
     assert httpx.get(f"{guarded}/tei/info").status_code == 401
     assert post(guarded, "embed", {"inputs": "toux"}, Authorization=f"Bearer {KEY}")
+
+
+@pytest.mark.parametrize(("route", "inputs"), [("embed", "a"), ("similarity", {"source_sentence": "a", "sentences": ["b"]})])
+def test_a_prompt_is_refused_for_no_model_here_has_one(route: str, inputs: Any, address: str) -> None:
+    body = {"inputs": inputs} | ({"prompt_name": "query"} if route == "embed" else {"parameters": {"prompt_name": "query"}})
+    answer = httpx.post(f"{address}/tei/{route}", json=body)
+    assert answer.status_code == 422
+    assert "the models here have no prompts" in answer.json()["error"]
+    assert post(address, "embed", {"inputs": "a", "prompt_name": None})
