@@ -95,7 +95,7 @@ def test_a_report_counts_what_is_wrong_and_where(archive: Path, tmp_path: Path) 
     assert report["records"] == 16
     assert report["encodings"] == {"utf-8 with a byte order mark or without": 1}
     assert {name: one["records"] for name, one in report["bad"].items()} == {
-        "not JSON: Expecting property name enclosed in double quotes at character #": 1,
+        "not JSON: Expecting property name enclosed in double quotes at character 2": 1,
         "the text holds a lone surrogate": 1,
     }
     assert report["bad"]["the text holds a lone surrogate"]["places"] == [f"{archive}, line 14"]
@@ -111,6 +111,17 @@ def test_a_report_counts_what_is_wrong_and_where(archive: Path, tmp_path: Path) 
     assert sum(report["windows"].values()) == sum(report["lengths"].values()) == 13
     assert len(report["windows"]) > 1
     assert report["readable"] is False
+
+
+def test_reasons_that_differ_in_numbers_alone_are_told_together_with_those_of_the_first(tmp_path: Path) -> None:
+    rows = ["note_id,note_text", "1,toux", "2", "3,toux,sèche", "4,toux,sèche,4", '5,"toux']
+    path = tmp_path / "notes.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    result = run("check", "--input", str(path), "--no-tokens", "--json")
+    bad = {name: one["records"] for name, one in json.loads(result.stdout)["bad"].items()}
+    assert bad["1 fields where the first line has 2 (the first; numbers differ)"] == 3
+    assert len(bad) == 2
+    assert not [name for name in bad if "#" in name]
 
 
 def test_the_tables_hold_figures_and_places_and_no_text(archive: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ class _Book:
         """Look at one record."""
         self.records += 1
         if isinstance(found, BadRecord):
-            _note(self._bad, DIGITS.sub("#", found.reason), found)
+            _note(self._bad, DIGITS.sub("#", found.reason), found, words=found.reason)
             return
         text = found.text
         assert isinstance(text, str)  # the reader of a check reads documents
@@ -197,19 +197,29 @@ class _Book:
 
 @dataclass(slots=True)
 class _Noted:
+    """Records with one trouble; words: how it was told of the first of them, alike: whether of all of them."""
+
+    words: str
+    alike: bool = True
     records: int = 0
     places: list[str] = field(default_factory=list)
 
+    @property
+    def told(self) -> str:
+        return self.words if self.alike else f"{self.words} (the first; numbers differ)"
 
-def _note(noted: dict[str, _Noted], name: str, found: Found) -> None:
-    one = noted.setdefault(name, _Noted())
+
+def _note(noted: dict[str, _Noted], name: str, found: Found, *, words: str = "") -> None:
+    """Take note of a record; those of one name are told together, under the words of the first."""
+    one = noted.setdefault(name, _Noted(words=words or name))
+    one.alike &= one.words == (words or name)
     one.records += 1
     if len(one.places) < PLACES:
         one.places.append(str(found.place))
 
 
 def _told(noted: Mapping[str, _Noted]) -> dict[str, Trouble]:
-    return {name: Trouble(records=one.records, places=tuple(one.places)) for name, one in noted.items()}
+    return {one.told: Trouble(records=one.records, places=tuple(one.places)) for one in noted.values()}
 
 
 def _repeats(hashes: array[int]) -> int:
