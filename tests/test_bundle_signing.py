@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import subprocess
@@ -109,6 +110,15 @@ def test_a_bundle_that_the_key_did_not_sign_is_refused(
     change(signed)
     with pytest.raises(BundleError, match=sentence):
         bundle.load(signed, public_key=keys[1])
+
+
+def test_a_bundle_named_by_a_relative_path_is_signed_as_any_other(tmp_path: Path, keys: tuple[Path, Path]) -> None:
+    folder = bundles.write(tmp_path / "store")
+    with contextlib.chdir(tmp_path):
+        bundle.sign(folder.relative_to(tmp_path), keys[0])
+        bundle.sign(folder.relative_to(tmp_path), keys[0])  # over the one that is there
+        bundle.load(folder.relative_to(tmp_path), public_key=keys[1])
+    bundle.load(folder, public_key=keys[1])
 
 
 def test_the_projects_own_tool_verifies_what_we_sign(signed: Path, keys: tuple[Path, Path]) -> None:

@@ -27,7 +27,7 @@ def signed(folder: Path, private_key: Path, *, password: str | None = None) -> b
     from model_signing import hashing, signing  # noqa: PLC0415 - an extra
 
     _require_key(private_key)
-    files = hashing.Config().set_ignored_paths(paths=[folder / SIGNATURE], ignore_git_paths=False)
+    files = hashing.Config().set_ignored_paths(paths=[SIGNATURE], ignore_git_paths=False)  # within the folder
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / SIGNATURE
         try:
