@@ -9,7 +9,14 @@ import torch
 from drlongformer.model.flexible import FlexibleNeighbourhood, block_mask, flexible
 from drlongformer.model.fused import SPARE_KEYS, FusedNeighbourhood, fused_neighbourhood, with_attention
 from drlongformer.model.heads import LongformerWithHeads, TokenHead
-from drlongformer.model.longformer import Longformer, LongformerConfig, NeighbourhoodOf, Pack, neighbourhood
+from drlongformer.model.longformer import (
+    HEADS_AT_ONCE,
+    Longformer,
+    LongformerConfig,
+    NeighbourhoodOf,
+    Pack,
+    neighbourhood,
+)
 from drlongformer.packing import PackedBatch, pack
 from drlongformer.types import HIDDEN, WindowInput
 
@@ -125,3 +132,16 @@ def test_dropout_is_refused_by_a_form_that_has_none() -> None:
     states = torch.zeros(1, BLOCK, 16)
     with pytest.raises(ValueError, match="flex_attention has no dropout"):
         flex.attend(states, states, states, heads=2, dropout=0.1)
+
+
+def test_heads_are_computed_in_groups_and_each_answers_in_its_own_columns() -> None:
+    heads, size = HEADS_AT_ONCE + 2, 3
+    several = Pack.of(packed(PACKS["ragged"]))
+    near = neighbourhood(several, window=20, farthest=9, query_blocks=None, dtype=torch.float32)
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, len(several.input_ids), BLOCK, heads * size, generator=draw)
+    together = near.attend(query, key, value, heads=heads, dropout=0.0)
+    for head in range(heads):
+        own = slice(head * size, (head + 1) * size)
+        alone = near.attend(query[..., own], key[..., own], value[..., own], heads=1, dropout=0.0)
+        torch.testing.assert_close(together[..., own], alone, rtol=1e-5, atol=1e-6)

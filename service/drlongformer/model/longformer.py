@@ -1,11 +1,11 @@
 """The packed Longformer: the function of Hugging Face's Longformer, computed on blocks of B token slots without padding.
 
 Local attention is dense: a query block sees its own block and the r = ceil(w / B) blocks on each side, plus one column per
-global token; one gather lays their keys side by side, head by head, straight from the projection. Global queries absorb their
-key and value projections, so these are never applied to all tokens. The last layer computes only the blocks that a head reads.
-Local attention has other forms for other devices (`fused.py`, `flexible.py`); `Encoder.neighbourhood_of` says which is used.
-Parameters carry the names of Hugging Face's `state_dict`. Source: Beltagy et al. 2020, Longformer (arXiv 2004.05150), section
-3; the layout is our own.
+global token; one gather lays their keys side by side, a few heads at once, straight from the projection. Global queries absorb
+their key and value projections, so these are never applied to all tokens. The last layer computes only the blocks that a head
+reads. Local attention has other forms for other devices (`fused.py`, `flexible.py`); `Encoder.neighbourhood_of` says which is
+used. Parameters carry the names of Hugging Face's `state_dict`. Source: Beltagy et al. 2020, Longformer (arXiv 2004.05150),
+section 3; the layout is our own.
 
 Shapes: N blocks, B slots of a block, D documents (windows) of the pack, G global slots, M query blocks (= N except in the last
 layer), H heads, E = C / H size of a head, C hidden size, r radius in blocks, X = (2r + 1) B + G keys of a query.
@@ -24,6 +24,9 @@ from torch.nn import functional as F
 
 from drlongformer.model.sums import MASKED, in_order, never_one, pieces_of, share_of_document, sum_by_document
 from drlongformer.packing import PackedBatch
+
+HEADS_AT_ONCE = 4
+"""Heads whose keys, values and weights are held together: those of all heads are most of what a long document takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,19 +178,26 @@ class Neighbourhood:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, *, heads: int, dropout: float) -> Tensor:
         """See `LocalAttention`; keys and values are gathered head by head, straight from their projections."""
+        groups = [range(first, min(first + HEADS_AT_ONCE, heads)) for first in range(0, heads, HEADS_AT_ONCE)]
+        mixed = [self._of_heads(group, query, key, value, heads=heads, dropout=dropout) for group in groups]
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-1)
+
+    def _of_heads(self, group: range, query: Tensor, key: Tensor, value: Tensor, *, heads: int, dropout: float) -> Tensor:
+        """The columns of the answer that a group of heads gives."""
         slots, size = query.shape[1:]
         head_size = size // heads
-        query = query.view(-1, slots, heads, head_size)
+        query = query.view(-1, slots, heads, head_size)[:, :, group.start : group.stop]
         key, value = key.view(-1, head_size), value.view(-1, head_size)  # a row per slot and head
-        rows = self.key_slots[:, None, :] * heads + torch.arange(heads, device=query.device)[:, None]  # [M, H, X]
+        some = torch.arange(group.start, group.stop, device=query.device)
+        rows = self.key_slots[:, None, :] * heads + some[:, None]  # [M, H of the group, X]
         out = F.scaled_dot_product_attention(
-            query.transpose(1, 2),  # [M, H, B, E]
-            F.embedding(rows, key),  # [M, H, X, E]
+            query.transpose(1, 2),  # [M, H of the group, B, E]
+            F.embedding(rows, key),  # [M, H of the group, X, E]
             F.embedding(rows, value),
             attn_mask=self.bias.to(query.dtype),
             dropout_p=dropout,
         )
-        return out.transpose(1, 2).reshape(-1, slots, size)
+        return out.transpose(1, 2).reshape(-1, slots, len(group) * head_size)
 
 
 def neighbourhood(pack: Pack, *, window: int, farthest: int, query_blocks: Tensor | None, dtype: torch.dtype) -> Neighbourhood:
