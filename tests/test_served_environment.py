@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from drlongformer.api import pages, playground
+
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / "model_store"
 UNREACHABLE = (
@@ -113,6 +115,11 @@ def test_the_served_environment_answers_every_task_without_torch_and_reports_to_
             )
             assert answer.status_code == httpx.codes.OK, answer.text
             assert answer.json()["usage"]["documents"] == 1
+        for shelf in (playground.SHELF, pages.SHELF):
+            for name in shelf.names:
+                assert client.get(f"{shelf.prefix}/{name}").content == (shelf.folder / name).read_bytes()
+        for path in (playground.PAGE, pages.SWAGGER, pages.REDOC):
+            assert client.get(path).headers["content-type"].startswith("text/html")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
     assert {"onnxruntime", "tokenizers", "fastapi"} <= imported(log)

@@ -6,16 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page, Request
+    from playwright.sync_api import Browser, BrowserContext, Page, Request, ViewportSize
 
 NOTE = "Motif : toux sèche et fièvre depuis trois jours. Le patient prend du paracétamol."
 ASTRAL = "Bilan 𝛼🫁 : toux sèche 🤒 et fièvre depuis trois jours, 𝟚 comprimés de paracétamol."
 
-SETTLE_MILLISECONDS = 30_000
+WIDE: Final[ViewportSize] = {"width": 1360, "height": 900}
+SETTLE_MILLISECONDS = 60_000
+"""What a machine that does much else may take; nothing is slower for it where all goes well."""
+
 TICK_MILLISECONDS = 50
 
 
@@ -44,6 +47,7 @@ class Opened:
     def forget(self) -> None:
         """Go back to the playground, take the pointer off it, and forget what was asked so far."""
         self.page.click("#to-play")
+        self.page.wait_for_selector("#play", state="visible")  # an address's part after # changes a moment after the click
         self.page.mouse.move(0, 0)
         self.requests.clear()
 
@@ -71,6 +75,11 @@ class Opened:
         """Wait for the answer that was asked for, and for what it shows."""
         self.page.wait_for_selector("#results:not([aria-busy])", timeout=SETTLE_MILLISECONDS)
         self.page.wait_for_selector(shows, timeout=SETTLE_MILLISECONDS)
+
+    def reads(self, selector: str, text: str) -> None:
+        """Wait until an element is there, is seen, and holds a text."""
+        shown = "([s, text]) => { const e = document.querySelector(s); return Boolean(e?.checkVisibility()) && INSIDE; }"
+        self.until(shown.replace("INSIDE", "e.innerText.includes(text)"), [selector, text])
 
     def until(self, expression: str, argument: Any = None) -> None:
         """Wait for a function of an argument to hold; Playwright's own waiting would ask the page to evaluate strings."""
@@ -100,7 +109,8 @@ class Opened:
 
 def opened(browser: Browser, address: str, *, locale: str = "fr-FR", ready: bool = True, **options: Any) -> Opened:
     """Open the page; `ready` waits until it knows the models."""
-    context = browser.new_context(locale=locale, viewport={"width": 1360, "height": 900}, **options)
+    context = browser.new_context(locale=locale, viewport=WIDE, **options)
+    context.set_default_timeout(SETTLE_MILLISECONDS)
     page = context.new_page()
     one = Opened(page=page, context=context, address=address)
     page.on("request", lambda request: one.requests.append(request))  # noqa: PLW0108 - Playwright sets attributes on it

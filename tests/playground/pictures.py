@@ -46,6 +46,15 @@ def similarity(page: Opened) -> None:
     page.page.hover("#likeness .cell >> nth=100")
 
 
+def choice(page: Opened) -> None:
+    """A question about a document, with its options."""
+    page.choose("multiple-choice")
+    page.page.click("#example")
+    page.page.click("#run")
+    page.answered("#choice")
+    page.page.eval_on_selector("#text", "area => { area.rows = 4; scrollTo(0, 0); }")
+
+
 def status(page: Opened) -> None:
     """The status page after some requests."""
     page.page.click("#to-status")
@@ -67,6 +76,7 @@ PICTURES: Final[Mapping[str, tuple[Callable[[Opened], None], dict[str, Any]]]] =
     "playground-entities": (entities, {"locale": "fr-FR"}),
     "playground-masks": (masks, {"locale": "fr-FR"}),
     "playground-similarity": (similarity, {"locale": "en-GB", "color_scheme": "dark"}),
+    "playground-choice": (choice, {"locale": "fr-FR"}),
     "playground-status": (status, {"locale": "en-GB"}),
 }
 

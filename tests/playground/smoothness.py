@@ -3,7 +3,7 @@
     python -m tests.playground.smoothness http://127.0.0.1:8000
 
 Told is the processor time of the longest task of each step, by the browser's own tracing: the wall time of a machine that does
-other work says little. The service is asked for nothing but the page.
+other work says little. The service is asked for the page and, where typing pauses, for the number of tokens.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ def steps(page: Page, text: str, entities: list[dict[str, Any]]) -> Iterator[tup
     page.evaluate("([text, entities]) => Object.assign(window, { text, entities })", [text, entities])
     yield "paste", lambda: page.evaluate(PASTE)
     yield "type", lambda: page.type("#text", "toux")
+    yield "count", lambda: page.wait_for_selector('#tokens[data-exact="true"]')
     yield "draw", draw
     yield "slide", slide
     yield "legend", lambda: page.uncheck(".legend input >> nth=0")
     yield "table", lambda: page.check('input[name="entity-view"][value="table"]')
     yield "JSON", lambda: page.check('input[name="entity-view"][value="json"]')
     yield "words", lambda: page.check('input[name="task"][value="fill-mask"]')
+    yield "compare", lambda: page.check('input[name="task"][value="similarity"]')
 
 
 def words(text: str) -> Iterator[dict[str, Any]]:
@@ -79,18 +81,29 @@ def busiest(browser: Browser) -> float:
     return float(max(each.get("tdur", 0) for each in tasks)) / 1000
 
 
+def long_text() -> str:
+    """So many characters of the invented documents."""
+    parts = sorted((ROOT / "service" / "drlongformer" / "playground").glob("*.txt"))
+    return ("\n".join(part.read_text(encoding="utf-8") for part in parts) * 8)[:CHARACTERS]
+
+
+def measured(browser: Browser, page: Page, *, settled: int = SETTLED_MILLISECONDS) -> Iterator[tuple[str, float]]:
+    """Each step by its name, with the milliseconds of its longest task."""
+    text = long_text()
+    for name, step in steps(page, text, list(islice(words(text), ENTITIES))):
+        browser.start_tracing(page=page, categories=TRACED)
+        step()
+        page.wait_for_timeout(settled)
+        yield name, busiest(browser)
+
+
 def main(address: str) -> None:
     """Measure, and print a line a step."""
-    parts = sorted((ROOT / "service" / "drlongformer" / "playground").glob("*.txt"))
-    text = ("\n".join(part.read_text(encoding="utf-8") for part in parts) * 8)[:CHARACTERS]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu"])
         page = opened(browser, address).page
-        for name, step in steps(page, text, list(islice(words(text), ENTITIES))):
-            browser.start_tracing(page=page, categories=TRACED)
-            step()
-            page.wait_for_timeout(SETTLED_MILLISECONDS)
-            sys.stdout.write(f"{name:8}{busiest(browser):6.0f} ms\n")
+        for name, milliseconds in measured(browser, page):
+            sys.stdout.write(f"{name:8}{milliseconds:6.0f} ms\n")
         browser.close()
 
 

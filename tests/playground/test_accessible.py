@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.playground.looking import NOTE, Opened
+from tests.playground.looking import NOTE, WIDE, Opened
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ViewportSize
+
+NARROW: Final[ViewportSize] = {"width": 400, "height": 850}
+
+VIEWS: Final = {
+    "ner": "#document[data-drawn]",
+    "classify": "#classes",
+    "fill-mask": "#words",
+    "embed": "#likeness .map svg",
+    "similarity": "#comparisons",
+    "multiple-choice": "#choice",
+    "all": "#likeness .map svg",
+}
+"""What each task shows; every other one is looked at in the dark."""
 
 
 def violations(page: Opened) -> list[Any]:
@@ -18,21 +34,46 @@ def violations(page: Opened) -> list[Any]:
 
 
 def test_no_view_breaks_a_rule_of_axe_in_either_theme(page: Opened) -> None:
-    for task, shown in (("ner", "#document[data-drawn]"), ("fill-mask", "#words"), ("all", "#likeness .map svg")):
-        if task == "fill-mask":
-            page.choose(task)
-            page.page.wait_for_selector(shown)
-        else:
+    for task, shown in VIEWS.items():
+        page.choose(task)
+        if task in ("similarity", "multiple-choice"):
+            page.page.click("#example")
+            page.page.click("#run")
+            page.answered(shown)
+            page.page.click("#folded-json summary")
+        elif task != "fill-mask":
             page.run(task, f"MOTIF\n{NOTE}\n\nCONCLUSION\n{NOTE}", shows=f'#answer[data-task="{task}"] {shown}')
-        assert violations(page) == []
+        page.page.wait_for_selector(shown)
+        assert violations(page) == [], task
         page.page.click("#theme")
-        assert violations(page) == []
     page.page.check('input[name="entity-view"][value="table"]')
     assert violations(page) == []
+    page.page.set_viewport_size(NARROW)
+    assert violations(page) == []
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     page.page.click("#to-status")
     page.page.wait_for_selector("#served tbody tr")
     assert violations(page) == []
+    page.page.set_viewport_size(WIDE)
+    page.page.click("#theme")
+    assert violations(page) == []
     page.page.click("#to-play")
+    page.page.wait_for_selector("#play", state="visible")
+    page.type(" ")
+    page.page.click("#run")
+    page.page.wait_for_selector("#problem:not([hidden])")
+    assert violations(page) == []
+
+
+def test_an_answer_that_an_error_left_standing_is_told_to_be_of_before(page: Opened) -> None:
+    page.run("classify", NOTE, shows="#classes")
+    page.page.wait_for_selector("#stale", state="hidden")
+    page.type(" ")
+    page.page.click("#run")
+    page.page.wait_for_selector("#problem:not([hidden])")
+    page.page.wait_for_selector("#stale", state="visible")
+    page.run("classify", NOTE, shows="#classes")
+    page.page.wait_for_selector("#stale", state="hidden")
 
 
 def test_a_dark_english_browser_gets_a_dark_english_page(pages: Callable[..., Opened], address: str) -> None:
@@ -61,4 +102,4 @@ def test_the_keyboard_alone_takes_a_reader_from_the_text_to_the_entities(page: O
     page.page.keyboard.press("ArrowDown")
     assert page.page.evaluate("document.activeElement.classList.contains('entity')")
     assert page.page.evaluate("document.activeElement.getAttribute('aria-describedby')") == "bubble"
-    assert page.page.is_visible("#bubble")
+    page.page.wait_for_selector("#bubble", state="visible")

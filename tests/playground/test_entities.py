@@ -63,16 +63,17 @@ def test_legend_and_slider_hide_entities(page: Opened, found: list[dict[str, Any
 def test_a_bubble_tells_score_and_offsets_to_pointer_and_keyboard(page: Opened, found: list[dict[str, Any]]) -> None:
     page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
     page.page.hover(f"{MARK} >> nth=0")
-    assert f"caractères {found[0]['start']} à {found[0]['end']}" in page.page.inner_text("#bubble")
-    assert f"{found[0]['score']:.3f}".replace(".", ",") in page.page.inner_text("#bubble")
+    page.reads("#bubble", f"caractères {found[0]['start']} à {found[0]['end']}")
+    page.reads("#bubble", f"{found[0]['score']:.3f}".replace(".", ","))
     page.page.focus("#document")
     page.page.keyboard.press("ArrowRight")
     page.page.keyboard.press("ArrowRight")
-    assert f"caractères {found[1]['start']} à {found[1]['end']}" in page.page.inner_text("#bubble")
+    page.reads("#bubble", f"caractères {found[1]['start']} à {found[1]['end']}")
     page.page.keyboard.press("x")
-    assert page.page.get_attribute(f"{MARK} >> nth=1", "class", timeout=1000).split()[-1] == "wrong"  # type: ignore[union-attr]
+    page.page.wait_for_selector(f"{MARK}.wrong")
+    assert page.page.eval_on_selector_all(MARK, "all => all.map(e => e.classList.contains('wrong'))").index(True) == 1
     page.page.keyboard.press("Escape")
-    assert page.page.is_hidden("#bubble")
+    page.page.wait_for_selector("#bubble", state="hidden")
 
 
 def test_annotations_are_exported_once_all_are_judged_and_training_reads_them(
@@ -82,7 +83,7 @@ def test_annotations_are_exported_once_all_are_judged_and_training_reads_them(
     page.page.hover(f"{MARK} >> nth=0")
     page.page.click('#bubble button[data-correct="false"]')
     page.page.click("#export")
-    assert page.page.inner_text("#export-told").startswith(f"{len(found) - 1} entité")
+    page.reads("#export-told", f"{len(found) - 1} entité")
     page.page.click("#rest-correct")
     first = page.saved(lambda: page.page.click("#export"))
     page.run("ner", NOTE, shows='#document[data-drawn="whole"]')

@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from drlongformer.text.windows import plan
-from tests.playground.looking import ASTRAL, NOTE, Opened
+from tests.playground.looking import ASTRAL, NOTE, SETTLE_MILLISECONDS, Opened
 
 REPORT = "MOTIF\nToux 🫁 sèche.\n\nANTÉCÉDENTS\nDiabète de type 2.\n\nCONCLUSION\nBronchite.\n"
 
 
-def samples(page: Opened, status: str) -> float:
-    """How many requests ended with a status, as the service counts."""
-    told = httpx.get(f"{page.address}/metrics").text
-    return sum(float(value) for value in re.findall(rf'http_requests_total{{.*status="{status}"}} (\S+)', told))
+def samples(page: Opened, route: str, status: str) -> float:
+    """How many requests of a route ended with a status, as the service counts."""
+    told = httpx.get(f"{page.address}/metrics", timeout=30).text
+    found = re.findall(r"http_requests_total({.*}) (\S+)", told)
+    wanted = (f'route="{route}"', f'status="{status}"')
+    return sum(float(value) for labels, value in found if all(each in labels for each in wanted))
 
 
 def at_work(page: Opened) -> bool:
     """Whether the service has a document in hand."""
-    told = httpx.get(f"{page.address}/metrics").text
+    told = httpx.get(f"{page.address}/metrics", timeout=30).text
     return any(float(value) > 0 for value in re.findall(r"(?m)^\w+_inflight_documents(?:{.*})? (\S+)$", told))
 
 
 def test_what_is_typed_is_counted_as_the_service_counts_it(page: Opened) -> None:
     page.type(NOTE)
     page.page.wait_for_selector('#tokens[data-exact="true"]')
-    count = httpx.post(f"{page.address}/tokenize", json={"inputs": NOTE}).json()["results"][0]["count"]
+    count = httpx.post(f"{page.address}/tokenize", json={"inputs": NOTE}, timeout=30).json()["results"][0]["count"]
+    assert page.ask("tokenize")[-1] == {"inputs": NOTE, "return_tokens": False}
     assert page.page.inner_text("#counts") == f"{len(NOTE)} caractères · {count} tokens · 1 fenêtre"
-    page.type(ASTRAL)
-    assert page.page.inner_text("#characters") == f"{len(ASTRAL)} caractères"
-    assert page.page.inner_text("#tokens").startswith("environ ")
+    typed = """(text) => {
+      const area = document.getElementById('text');
+      area.value = text;
+      area.dispatchEvent(new Event('input'));
+      return document.getElementById('counts').innerText;
+    }"""
+    assert page.page.evaluate(typed, ASTRAL).startswith(f"{len(ASTRAL)} caractères · environ ")  # before it can be counted
     page.type("")
     assert page.page.inner_text("#tokens") == "0 tokens"
 
@@ -60,7 +68,7 @@ def test_all_tasks_are_one_request(page: Opened) -> None:
 
 def test_classes_are_bars_and_what_it_cost_is_told(page: Opened) -> None:
     page.run("classify", NOTE, shows="#classes")
-    labels = httpx.post(f"{page.address}/classify", json={"inputs": NOTE}).json()["results"][0]["labels"]
+    labels = httpx.post(f"{page.address}/classify", json={"inputs": NOTE}, timeout=30).json()["results"][0]["labels"]
     shown = page.page.eval_on_selector_all("#classes li", "all => all.map(e => e.children[0].textContent)")
     assert shown == [each["label"] for each in labels]
     width = page.page.eval_on_selector("#classes .bar > span", "e => parseFloat(e.style.width) / 100")
@@ -82,7 +90,7 @@ def test_a_clicked_word_is_masked_and_a_clicked_candidate_stands_in_its_place(pa
     assert page.ask("fill-mask")[-1]["inputs"] == masked
     buttons = page.page.eval_on_selector_all("#candidates button", "all => all.map(e => e.textContent)")
     assert buttons[0] == "fièvre"
-    assert len(buttons) == 9
+    assert len(buttons) == len(set(buttons)) >= 8
     page.page.click("#candidates button >> nth=2")
     assert page.page.input_value("#text") == NOTE.replace("fièvre", buttons[2])
     page.page.evaluate("document.getElementById('text').setSelectionRange(10, 10)")
@@ -99,7 +107,7 @@ def test_sections_of_one_document_are_compared_by_late_chunks(page: Opened) -> N
     assert [REPORT[start:end].partition("\n")[0] for start, end in asked["chunks"]] == ["MOTIF", "ANTÉCÉDENTS", "CONCLUSION"]
     assert page.page.eval_on_selector_all("#likeness .cell", "all => all.length") == 9
     page.page.hover("#likeness .cell >> nth=1")
-    assert "MOTIF · ANTÉCÉDENTS" in page.page.inner_text("#map-told")
+    page.reads("#map-told", "MOTIF · ANTÉCÉDENTS")
     assert page.page.eval_on_selector_all("#closest tbody tr", "all => all.length") == 3
 
 
@@ -120,7 +128,7 @@ def test_several_files_are_compared_as_documents(page: Opened, tmp_path: Path) -
     page.type(NOTE)
     page.page.click("#collect")
     page.page.click("#run")
-    assert page.page.inner_text("#announced") == "Il faut au moins deux éléments à comparer."
+    page.reads("#announced", "Il faut au moins deux éléments à comparer.")
     page.page.select_option("#unit", "sections")
 
 
@@ -166,21 +174,28 @@ def test_a_refusal_is_a_sentence_in_the_page_s_language_with_the_figures_beside_
     assert page.page.title() == "DrLongformer, la page d’essai"
 
 
-def test_cancelling_stops_the_work_of_the_service(page: Opened) -> None:
-    before = samples(page, "499")
+def test_a_long_document_s_progress_is_an_estimate_and_cancelling_stops_the_work(page: Opened) -> None:
+    before = samples(page, "/ner", "499")
+    httpx.post(f"{page.address}/ner", json={"inputs": NOTE}, timeout=30)  # now the service knows how fast its engine is
     page.page.evaluate("text => { document.getElementById('text').value = text; }", NOTE * 2000)
     page.choose("ner")
     page.page.click("#run")
-    assert page.page.is_visible("#progress")
-    for _ in range(100):
-        if at_work(page):
-            break
-        page.page.wait_for_timeout(50)
+    page.reads("#progress-told", "environ")
+    assert "estimation" in page.page.inner_text("#progress-told")
+    assert page.page.eval_on_selector("#progress", "e => e.max === 1 && e.value < 1")
+    wait_for(page, lambda: at_work(page))
     page.page.click("#cancel")
     page.page.wait_for_selector("#run:not([disabled])")
-    assert "annulée" in page.page.inner_text("#announced")
-    for _ in range(100):
-        if samples(page, "499") > before:
-            break
+    page.reads("#announced", "annulée")
+    page.page.wait_for_selector("#going", state="hidden")
+    wait_for(page, lambda: samples(page, "/ner", "499") > before)
+    assert samples(page, "/ner", "499") == before + 1
+
+
+def wait_for(page: Opened, holds: Callable[[], bool]) -> None:
+    """Wait for something of the service to hold."""
+    for _ in range(SETTLE_MILLISECONDS // 100):
+        if holds():
+            return
         page.page.wait_for_timeout(100)
-    assert samples(page, "499") == before + 1
+    raise AssertionError("it never came true")

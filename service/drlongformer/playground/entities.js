@@ -2,14 +2,13 @@
 
 import { Verdicts, line } from "./annotations.js";
 import { breath, download, el } from "./dom.js";
+import { jsonView } from "./json_view.js";
 import { MarkedText } from "./marked.js";
 import { table } from "./entity_table.js";
 import { Places } from "./text.js";
-import { copyButton } from "./trace.js";
 import { number, say } from "./wording.js";
 
 const HUES = 12;
-const LONGEST_JSON = 20_000;
 
 /** One answered document. `kept` gathers the annotations of the session; `announce` tells a sentence to everyone. */
 export class Entities {
@@ -145,7 +144,7 @@ export class Entities {
     this.marked?.close();
     this.marked = undefined;
     if (this.#view === "text") this.marked = new MarkedText(this);
-    const shown = { text: () => this.marked.element(), table: () => table(this), json: () => this.#json() }[this.#view]();
+    const shown = { text: () => this.marked.element(), table: () => table(this), json: () => jsonView(this.answer) }[this.#view]();
     this.#parts.body.replaceChildren(shown);
     this.#filter();
   }
@@ -178,23 +177,5 @@ export class Entities {
     this.#parts.told.textContent = say("exported", { n: this.kept.size });
     await breath();
     this.#judged();
-  }
-
-  #json() {
-    const whole = JSON.stringify(this.answer, null, 1);
-    const bounded = whole.length > LONGEST_JSON;
-    const save = () => download("answer.json", whole, "application/json");
-    return el(
-      "div",
-      {},
-      el(
-        "div",
-        { class: "row" },
-        copyButton(() => whole),
-        el("button", { type: "button", onclick: save }, say("save_json")),
-        bounded && el("span", { class: "hint" }, say("long_json", { shown: number(LONGEST_JSON), all: number(whole.length) })),
-      ),
-      el("pre", { id: "json", tabindex: "0", "aria-label": "JSON" }, whole.slice(0, LONGEST_JSON)),
-    );
   }
 }

@@ -45,6 +45,11 @@ export class Input {
     return this.#area.selectionStart;
   }
 
+  /** About how many tokens so many units of text are. */
+  tokens(units) {
+    return Math.ceil(units / this.#ratio);
+  }
+
   /** Calls back whenever the text is another. */
   onchange(listener) {
     this.#listeners.push(listener);
@@ -141,7 +146,7 @@ export class Input {
   }
 
   #estimate() {
-    const count = Math.ceil(this.text.length / this.#ratio);
+    const count = this.tokens(this.text.length);
     this.#tell({ count, windows: this.#windows(count), exact: count === 0 });
   }
 

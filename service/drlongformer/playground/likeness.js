@@ -19,12 +19,15 @@ export function likeness(parts) {
   const matrix = cosines(shown.map((part) => part.vector));
   const titles = shown.map((part) => part.title);
   const told = el("p", { class: "hint", id: "map-told" }, "\u00a0");
+  const ranked = pairs(matrix);
+  const [high, low] = [ranked[0], ranked.at(-1)].map(({ score }) => number(score, 3));
   const tell = (row, column) => {
     told.textContent = `${row + 1} · ${column + 1}: ${number(matrix[row][column], 3)} (${titles[row]} · ${titles[column]})`;
   };
   const map = heatMap({ matrix, label: say("similarity_map", { n: shown.length }), shown: tell });
   if (parts.length > MOST) found.append(el("p", { class: "hint" }, say("map_bounded", { shown: MOST, of: parts.length })));
   found.append(
+    el("p", { class: "hint" }, say("map_scale", { low, high })),
     el("div", { class: "map" }, map),
     told,
     el(
@@ -33,7 +36,7 @@ export function likeness(parts) {
       titles.map((title) => el("li", {}, title)),
     ),
     el("h3", {}, say("closest")),
-    closest(pairs(matrix).slice(0, CLOSEST), titles),
+    closest(ranked.slice(0, CLOSEST), titles),
   );
   return found;
 }

@@ -21,10 +21,17 @@ export function candidates({ text, masks, original, put }) {
         share: score,
         told: number(score, 4),
       }));
-      if (original?.start === start) rows.unshift({ label: button(original.word), share: 0, told: say("original") });
+      if (original?.start === start) first(rows, { label: button(original.word), share: 0, told: "–" });
       return [el("h3", {}, say("candidates", { n: place + 1 })), bars(rows)];
     }),
   );
+}
+
+/** Puts the row of the word that was masked on top; it may be among the candidates, with its score. */
+function first(rows, row) {
+  const place = rows.findIndex(({ label }) => label.textContent === row.label.textContent);
+  const [found] = place < 0 ? [row] : rows.splice(place, 1);
+  rows.unshift({ ...found, label: el("span", {}, found.label, " ", el("span", { class: "hint" }, say("original"))) });
 }
 
 /** The text as words. `chosen(start, end)` is told of one that was clicked, in units. */

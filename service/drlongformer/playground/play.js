@@ -1,33 +1,39 @@
 /* The playground: which task, asked of which model; one request at a time, that can be cancelled; and what came of it. */
 
 import { Kept } from "./annotations.js";
-import { asked, request, route, TASKS, titles } from "./asking.js";
+import { asked, HEADED, request, route, size, TASKS, titles } from "./asking.js";
+import { Beside } from "./beside.js";
 import { classes } from "./classes.js";
+import { Collection } from "./collection.js";
 import { by, el } from "./dom.js";
 import { Entities } from "./entities.js";
 import { Input } from "./input.js";
 import { likeness } from "./likeness.js";
 import { candidates, clickable } from "./masks.js";
 import { told } from "./problems.js";
+import { Progress } from "./progress.js";
+import { choices, comparisons } from "./scores.js";
 import { trace } from "./trace.js";
 import { wordAt } from "./text.js";
 import { decoded } from "./vectors.js";
 import { number, say } from "./wording.js";
 
 const UNITS = ["sections", "paragraphs", "sentences", "documents"];
-const TICK_MILLISECONDS = 200;
+const LONG = 20_000; // units of a text whose words are not drawn anew at every key
+const PAUSE_MILLISECONDS = 400;
 
 export class Play {
   #models = [];
   #task = "ner";
-  #collected = []; // documents to compare: [{name, text}]
+  #collected = new Collection(); // documents to compare
+  #progress = new Progress();
   #kept = new Kept();
   #running; // the AbortController of the request in progress
   #drawing = new AbortController(); // of what is drawn of the last answer
-  #secondsPerToken; // learnt from the last answer, for progress
   #last; // the last answer that was shown
   #problem; // the last error that was told
   #original; // the word that was masked last
+  #pause; // the timer after which words are drawn
 
   /** `locked(error)` is told of refusals for want of a key. */
   constructor(service, locked) {
@@ -38,13 +44,14 @@ export class Play {
       limits: () => this.#model()?.limits,
       opened: (documents) => this.#compare(documents),
     });
+    this.beside = new Beside((text) => this.input.put(text));
     this.input.onchange(() => this.#textChanged());
     by("run").addEventListener("click", () => this.run());
     by("cancel").addEventListener("click", () => this.#running?.abort());
     by("collect").addEventListener("click", () => this.#collect());
     by("mask-word").addEventListener("click", () => this.#maskAtCursor());
     by("model").addEventListener("change", () => this.#offer());
-    by("text").addEventListener("keydown", (event) => {
+    by("asking").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.run();
     });
     this.speak();
@@ -54,13 +61,13 @@ export class Play {
   async start() {
     try {
       const { models } = await (await this.service.get("models")).json();
-      const details = models.map((model) => this.service.get(`models/${encodeURIComponent(`${model.name}:${model.version}`)}`));
+      const details = models.map((model) => this.service.get(`models/${encodeURIComponent(nameOf(model))}`));
       this.#models = await Promise.all((await Promise.all(details)).map((response) => response.json()));
     } catch (error) {
       this.#fail(error);
       return;
     }
-    this.#offer();
+    this.speak();
     this.input.recount();
   }
 
@@ -75,16 +82,22 @@ export class Play {
       input.checked = task === this.#task;
       return el("label", {}, input, " ", say(`task-${task}`));
     };
-    by("tasks").replaceChildren(el("legend", {}, say("task")), ...TASKS.map(radio));
+    by("tasks").replaceChildren(el("legend", {}, say("task")), ...TASKS.filter((task) => this.#served(task)).map(radio));
     const unit = by("unit").value || UNITS[0];
     by("unit").replaceChildren(...UNITS.map((each) => el("option", { value: each }, say(`unit-${each}`))));
     by("unit").value = unit;
     by("unit").onchange = () => this.#offer();
     this.input.speak();
+    this.beside.speak();
     this.#offer();
     if (this.#last) this.#show();
     else if (!this.#problem) by("answer").replaceChildren(el("p", { class: "hint" }, say("nothing_yet")));
     if (this.#problem) this.#fail(this.#problem);
+  }
+
+  /** Whether a model has something of a task; until the models are known, every task is shown. */
+  #served(task) {
+    return task === this.#task || !this.#models.length || this.#models.some((model) => asked(task, model).length);
   }
 
   /** The models that have something of the chosen task. */
@@ -94,7 +107,7 @@ export class Play {
 
   #model() {
     const able = this.#able();
-    return able.find((model) => `${model.name}:${model.version}` === by("model").value) ?? able[0];
+    return able.find((model) => nameOf(model) === by("model").value) ?? able[0];
   }
 
   /** Shows the options that the task has. */
@@ -103,11 +116,11 @@ export class Play {
     const chosen = this.#model();
     options(
       "model",
-      able.map((model) => `${model.name}:${model.version}`),
-      chosen && `${chosen.name}:${chosen.version}`,
+      able.map(nameOf),
+      chosen && nameOf(chosen),
     );
     const task = this.#task === "all" ? "ner" : this.#task;
-    const heads = ["ner", "classify"].includes(task) ? (chosen?.heads ?? []).filter((head) => head.task === task) : [];
+    const heads = HEADED.includes(task) ? (chosen?.heads ?? []).filter((head) => head.task === task) : [];
     options(
       "head",
       heads.map((head) => head.name),
@@ -121,38 +134,22 @@ export class Play {
     by("collect").hidden = !several;
     by("collected").hidden = !several;
     by("mask-word").hidden = this.#task !== "fill-mask";
-    this.#listCollected();
+    this.#collected.show();
+    this.beside.show(this.#task, chosen);
     if (this.#task === "fill-mask" && !this.#running) this.#offerWords();
   }
 
   // --- documents to compare -----------------------------------------------------------------------------------------------
 
   #collect() {
-    if (!this.input.text.trim()) return;
-    const name = this.input.name ?? say("document-n", { n: this.#collected.length + 1 });
-    this.#collected.push({ name, text: this.input.text });
-    this.#listCollected();
+    if (this.input.text.trim()) this.#collected.add({ name: this.input.name, text: this.input.text });
   }
 
   #compare(documents) {
-    this.#collected.push(...documents);
+    this.#collected.add(...documents);
     this.#task = "embed";
     by("unit").value = "documents";
     this.speak();
-  }
-
-  #listCollected() {
-    const chip = ({ name }, place) => {
-      const remove = () => {
-        this.#collected.splice(place, 1);
-        this.#listCollected();
-      };
-      return el("li", {}, name, el("button", { type: "button", "aria-label": say("remove", { name }), onclick: remove }, "✕"));
-    };
-    by("collected").replaceChildren(
-      el("p", { class: "hint" }, `${say("collected")} (${this.#collected.length})`),
-      el("ul", { class: "chips" }, this.#collected.map(chip)),
-    );
   }
 
   // --- asking -------------------------------------------------------------------------------------------------------------
@@ -160,10 +157,10 @@ export class Play {
   async #count(text, signal) {
     if (!this.#models.length) return null;
     const model = this.#model() ?? this.#models[0];
-    const named = this.#models.length > 1 ? { model: `${model.name}:${model.version}` } : {};
+    const named = this.#models.length > 1 ? { model: nameOf(model) } : {};
     try {
-      const answer = await (await this.service.post("tokenize", { inputs: text, ...named }, { signal })).json();
-      return answer.results[0];
+      const body = { inputs: text, return_tokens: false, ...named };
+      return (await (await this.service.post("tokenize", body, { signal })).json()).results[0];
     } catch {
       return null; // the estimate stands; what is wrong is told when the text is asked about
     }
@@ -173,46 +170,46 @@ export class Play {
   async run() {
     if (this.#running) return;
     const model = this.#model();
-    this.#clear();
-    if (!model) {
-      announce(say("no_task"));
-      return;
-    }
     const several = this.#task === "embed" && by("unit").value === "documents";
-    if (several && this.#collected.length < 2) {
-      announce(say("two_needed"));
+    this.#clear();
+    const missing = model ? (several && this.#collected.size < 2 ? "two_needed" : this.beside.missing) : "no_task";
+    if (missing) {
+      this.#unanswered(say(missing));
       return;
     }
-    const [task, text, documents] = [this.#task, this.input.text, [...this.#collected]];
+    const [task, text, documents, beside] = [this.#task, this.input.text, this.#collected.documents, this.beside.asked];
     const head = by("head-of").hidden || by("head").selectedIndex === 0 ? null : by("head").value;
     const { body } = request({
       task,
       text,
       head,
       documents,
+      beside,
       unit: by("unit").value,
       named: this.#able().length > 1,
-      model: { ...model, name: `${model.name}:${model.version}` },
+      model: { ...model, name: nameOf(model) },
     });
-    await this.#send({ task, text, documents: several ? documents : null, body });
+    await this.#send({ task, text, documents: several ? documents : null, beside, model, head, body });
   }
 
   async #send(asked) {
     const path = route(asked.task);
     this.#running = new AbortController();
+    const { signal } = this.#running;
     const began = performance.now();
-    const stop = this.#progress(asked, began);
+    const stop = this.#going(asked, signal);
     try {
-      const response = await this.service.post(path, asked.body, { signal: this.#running.signal });
+      const response = await this.service.post(path, asked.body, { signal });
       const answer = await response.json();
       const seconds = (performance.now() - began) / 1000;
-      this.#secondsPerToken = seconds / Math.max(1, answer.usage.tokens);
-      const sent = { url: this.service.url(path), body: asked.body, keyed: this.service.keyed("infer") };
-      this.#last = { ...asked, answer, seconds, trace: { ...sent, timing: response.headers.get("Server-Timing") } };
+      const timing = response.headers.get("Server-Timing");
+      this.#progress.learn(nameOf(asked.model), timing, answer.usage.tokens);
+      const sent = { url: this.service.url(path), body: asked.body, keyed: this.service.keyed("infer"), timing };
+      this.#last = { ...asked, answer, seconds, sent };
       this.#view = undefined;
       this.#show();
     } catch (error) {
-      if (error.name === "AbortError") announce(say("cancelled"));
+      if (error.name === "AbortError") this.#unanswered(say("cancelled"));
       else this.#fail(error);
     } finally {
       this.#running = undefined;
@@ -220,26 +217,16 @@ export class Play {
     }
   }
 
-  /** Tells how long the request has been going, and of how much where the last answer lets that be guessed. */
-  #progress({ body }, began) {
-    const length = [body.inputs].flat().reduce((total, each) => total + each.length, 0);
-    const expected = this.#secondsPerToken && (this.#secondsPerToken * length) / 3.1;
-    const tick = () => {
-      const seconds = (performance.now() - began) / 1000;
-      const share = expected ? Math.min(0.97, seconds / expected) : undefined;
-      if (share === undefined) by("progress").removeAttribute("value");
-      else by("progress").value = share;
-      const told = expected && seconds < expected ? "running_of" : "running";
-      by("progress-told").textContent = say(told, { seconds: number(seconds, 1), expected: number(expected ?? 0, 1) });
-    };
-    tick();
-    const timer = setInterval(tick, TICK_MILLISECONDS);
-    by("going").hidden = by("cancel").hidden = false;
+  /** Shows that a request goes on, and can be cancelled, until the function that is given back is called. */
+  #going({ body, model }, signal) {
+    const tokens = this.input.tokens(size(body.inputs));
+    const stop = this.#progress.show(this.#progress.expected(nameOf(model), tokens, () => this.service.metrics(signal)));
+    by("cancel").hidden = false;
     by("run").disabled = true;
     by("results").setAttribute("aria-busy", "true");
     return () => {
-      clearInterval(timer);
-      by("going").hidden = by("cancel").hidden = true;
+      stop();
+      by("cancel").hidden = true;
       by("run").disabled = false;
       by("results").removeAttribute("aria-busy");
     };
@@ -247,8 +234,14 @@ export class Play {
 
   #clear() {
     this.#problem = undefined;
-    by("problem").hidden = true;
+    by("problem").hidden = by("stale").hidden = true;
     announce("");
+  }
+
+  /** Tells why there is no answer; one before it stays where it is, verdicts and all, and is told to be of before. */
+  #unanswered(sentence) {
+    announce(sentence);
+    by("stale").hidden = !this.#last;
   }
 
   #fail(error) {
@@ -261,6 +254,7 @@ export class Play {
     const more = detail && el("details", {}, el("summary", {}, say("details_server")), el("p", { lang: "en" }, detail));
     by("problem").replaceChildren(el("p", {}, sentence), more || "");
     by("problem").hidden = false;
+    this.#unanswered("");
   }
 
   // --- showing ------------------------------------------------------------------------------------------------------------
@@ -268,10 +262,19 @@ export class Play {
   #view; // of the entities of the last answer; it holds the verdicts
 
   #show() {
-    const { task, text, documents, answer, seconds, trace: sent } = this.#last;
+    const { task, answer, seconds, sent } = this.#last;
     this.#drawing.abort();
     this.#drawing = new AbortController();
-    const result = answer.results[0];
+    by("answer").replaceChildren(...this.#shown(this.#last));
+    by("answer").dataset.task = task;
+    by("trace").replaceChildren(...trace({ ...sent, answer: this.#view ? null : answer }));
+    const windows = answer.results.reduce((total, each) => total + (each.windows ?? 1), 0);
+    announce(say("done", { seconds: number(seconds, 2), tokens: number(answer.usage.tokens), windows }));
+  }
+
+  /** Everything that an answer holds, one element each. */
+  #shown({ text, documents, beside, model, head, answer }) {
+    const [result] = answer.results;
     const shown = [];
     if (result.entities) {
       this.#view ??= new Entities({ text, entities: result.entities, answer, kept: this.#kept });
@@ -279,16 +282,14 @@ export class Play {
     }
     if (result.labels) shown.push(classes(result.labels));
     if (result.masks) shown.push(this.#masks(text, result.masks));
+    if (result.method) shown.push(comparisons({ texts: beside.texts, results: answer.results, model, head }));
+    if (result.choices) shown.push(choices({ ...beside, result }));
     if (documents) shown.push(likeness(documents.map(({ name }, place) => part(name, answer.results[place]))));
     else if (result.chunks) {
       const named = titles(text, result.chunks);
       shown.push(likeness(result.chunks.map((chunk, place) => part(named[place], chunk))));
     }
-    by("answer").replaceChildren(...shown);
-    by("answer").dataset.task = task;
-    by("trace").replaceChildren(...trace(sent));
-    const windows = answer.results.reduce((total, each) => total + (each.windows ?? 1), 0);
-    announce(say("done", { seconds: number(seconds, 2), tokens: number(answer.usage.tokens), windows }));
+    return shown;
   }
 
   #masks(text, masks) {
@@ -306,7 +307,8 @@ export class Play {
 
   #words(text) {
     const { signal } = this.#drawing;
-    return clickable({ text, mask: this.#model()?.mask_token ?? "", chosen: (start, end) => this.#mask(start, end), signal });
+    const chosen = (start, end) => text === this.input.text && this.#mask(start, end); // else they are about to be drawn anew
+    return clickable({ text, mask: this.#model()?.mask_token ?? "", chosen, signal });
   }
 
   /** Shows the text with words to click, in place of an answer that it has left behind. */
@@ -315,12 +317,16 @@ export class Play {
     this.#drawing.abort();
     this.#drawing = new AbortController();
     this.#last = undefined;
+    by("stale").hidden = true;
     by("trace").replaceChildren();
     by("answer").replaceChildren(this.#words(this.input.text));
   }
 
   #textChanged() {
-    if (this.#task === "fill-mask" && !this.#running) this.#offerWords();
+    clearTimeout(this.#pause);
+    const offer = () => this.#task === "fill-mask" && !this.#running && this.#offerWords();
+    if (this.input.text.length > LONG) this.#pause = setTimeout(offer, PAUSE_MILLISECONDS);
+    else offer();
   }
 
   #maskAtCursor() {
@@ -335,6 +341,9 @@ export class Play {
     this.run();
   }
 }
+
+/** A model as requests name it. */
+const nameOf = ({ name, version }) => `${name}:${version}`;
 
 function part(title, { embedding }) {
   return { title, vector: decoded(embedding) };

@@ -32,6 +32,11 @@ export function sum(samples, name, wanted = {}) {
   return (samples.get(name) ?? []).filter(fits).reduce((total, each) => total + each.value, 0);
 }
 
+/** The samples without those of which a label has this value. */
+export function without(samples, label, value) {
+  return new Map([...samples].map(([name, all]) => [name, all.filter((each) => each.labels[label] !== value)]));
+}
+
 /** The values that a label of a metric takes, in the order of the page. */
 export function values(samples, name, label) {
   return [...new Set((samples.get(name) ?? []).map((each) => each.labels[label]))];

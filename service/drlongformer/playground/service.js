@@ -29,6 +29,16 @@ export class Service {
     return Boolean(this.#keys[scope] || this.#keys.infer);
   }
 
+  /** The page of metrics; null where the page has no key for it, or it cannot be had. */
+  async metrics(signal) {
+    if (this.#keys.infer && !this.#keys.metrics) return null;
+    try {
+      return await (await this.get("metrics", { scope: "metrics", signal })).text();
+    } catch {
+      return null; // it was wanted for an estimate alone; the request beside it tells what is wrong
+    }
+  }
+
   get(path, { scope = "infer", signal } = {}) {
     return this.#ask(path, { method: "GET", signal }, scope);
   }

@@ -11,17 +11,16 @@ export const LANGUAGES = { curl: "curl", python: "Python", r: "R" };
 
 /** What repeats a request; `keyed` says whether a key must be sent with it. */
 export function snippet(language, { url, body, keyed }) {
-  const long = typeof body.inputs === "string" && body.inputs.length > LONGEST;
-  return { curl, python, r }[language]({ url, body, keyed, long });
+  const { inputs } = body;
+  const text = typeof inputs === "string" ? inputs : (inputs.source ?? inputs.context ?? "");
+  return { curl, python, r }[language]({ url, body, keyed, long: text.length > LONGEST && text });
 }
 
 function curl({ url, body, keyed, long }) {
   const headers = ["-H 'Content-Type: application/json'", ...(keyed ? [`-H "Authorization: Bearer $${KEY}"`] : [])];
   const call = `curl -s ${quoted(url)} ${headers.join(" ")}`;
   if (!long) return `${call} --data-binary @- <<'JSON'\n${JSON.stringify(body)}\nJSON\n`;
-  const { inputs: _, ...options } = body;
-  const named = Object.entries(options).map(([name, value]) => `, ${name}: ${JSON.stringify(value)}`);
-  return `jq -n --rawfile text ${FILE} ${quoted(`{inputs: $text${named.join("")}}`)} |\n  ${call} --data-binary @-\n`;
+  return `jq -n --rawfile text ${FILE} ${quoted(written(body, JQ, long))} |\n  ${call} --data-binary @-\n`;
 }
 
 function quoted(text) {
@@ -53,6 +52,12 @@ str(answer)
 `;
 }
 
+const JQ = {
+  list: (parts) => `[${parts.join(", ")}]`,
+  object: (members) => `{${members.map(([name, value]) => `${JSON.stringify(name)}: ${value}`).join(", ")}}`,
+  file: "$text",
+};
+
 const PYTHON = {
   true: "True",
   false: "False",
@@ -71,14 +76,10 @@ const R = {
   file: `readChar("${FILE}", file.size("${FILE}"), useBytes = TRUE) |> enc2utf8()`,
 };
 
-/** A JSON value as a literal of a language; both read JSON's strings as they are. */
+/** A JSON value as a literal of a language, which reads JSON's strings as they are; `long` is the text that comes from the file. */
 function written(value, language, long) {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (Array.isArray(value)) return language.list(value.map((each) => written(each, language)));
+  if (typeof value === "string") return value === long ? language.file : JSON.stringify(value);
+  if (Array.isArray(value)) return language.list(value.map((each) => written(each, language, long)));
   if (value === null || typeof value !== "object") return language[String(value)] ?? String(value);
-  const members = Object.entries(value).map(([name, member]) => [
-    name,
-    long && name === "inputs" ? language.file : written(member, language),
-  ]);
-  return language.object(members);
+  return language.object(Object.entries(value).map(([name, member]) => [name, written(member, language, long)]));
 }

@@ -3,7 +3,7 @@
 import { bars, lines } from "./charts.js";
 import { el } from "./dom.js";
 import { told } from "./problems.js";
-import { buckets, parse, quantile, rate, since, sum, values } from "./prometheus.js";
+import { buckets, parse, quantile, rate, since, sum, values, without } from "./prometheus.js";
 import { number, say } from "./wording.js";
 
 const EVERY_MILLISECONDS = 2000;
@@ -34,10 +34,11 @@ export function figures(now, before, seconds) {
     the first reading, or of everything where nothing did. */
 export function latencies(now, first) {
   const metric = name("document_duration_seconds");
+  const read = [now, first].map((page) => without(page, "task", "tokenize")); // the page itself asks that, and no engine answers
   const counted = (page, length) => buckets(page, metric, { length });
-  const fresh = LENGTHS.map((length) => since(counted(now, length), counted(first, length)));
+  const fresh = LENGTHS.map((length) => since(...read.map((page) => counted(page, length))));
   const some = fresh.some((each) => each.at(-1)?.count);
-  const shown = some ? fresh : LENGTHS.map((length) => counted(now, length));
+  const shown = some ? fresh : LENGTHS.map((length) => counted(read[0], length));
   return shown
     .map((each, place) => ({
       length: LENGTHS[place],
@@ -118,7 +119,7 @@ export class Status {
       el(
         "section",
         { class: "panel lines", "aria-label": say("status") },
-        chart("queue", ["interactive", "bulk"], `${number(last.interactive)} + ${number(last.bulk)} bulk`),
+        chart("queue", ["interactive", "bulk"], `${number(last.interactive)} + ${number(last.bulk)} ${say("bulk")}`),
         chart("speed", ["speed"], number(last.speed)),
         chart("requests", ["requests"], number(last.requests, 1)),
         chart("inflight", ["inflight"], number(last.inflight)),
@@ -149,7 +150,6 @@ export class Status {
 
 function served(page) {
   const heads = ["name", "version", "precision", "device", "provider", "sha256"];
-  const told = (key) => (["provider", "sha256"].includes(key) ? key : say(key));
   const found = (page.get(name("model_info")) ?? []).filter((each) => each.value);
   const rows = found.map(({ labels }) =>
     el(
@@ -161,7 +161,8 @@ function served(page) {
   const head = el(
     "tr",
     {},
-    heads.map((key) => el("th", { scope: "col" }, told(key))),
+    heads.map((key) => el("th", { scope: "col" }, say(key))),
   );
-  return el("div", { class: "scroll" }, el("table", {}, el("thead", {}, head), el("tbody", {}, rows)));
+  const named = { class: "scroll", tabindex: "0", role: "group", "aria-label": say("models") };
+  return el("div", named, el("table", {}, el("thead", {}, head), el("tbody", {}, rows)));
 }

@@ -1,16 +1,20 @@
-/* What a request cost and how to send it again: bars of its stages, and a program in three languages. */
+/* What a request cost and how to send it again: bars of its stages, a program in three languages, and the answer as it came. */
 
 import { bars } from "./charts.js";
+import { copyButton } from "./copying.js";
 import { el } from "./dom.js";
+import { foldedJson } from "./json_view.js";
 import { stages } from "./service.js";
 import { LANGUAGES, snippet } from "./snippets.js";
 import { number, say } from "./wording.js";
 
 let chosen = "curl";
 
-/** Elements for one request that was answered: its `Server-Timing`, its address and body, and whether a key went with it. */
-export function trace({ timing, url, body, keyed }) {
-  return [el("h3", {}, say("timing")), times(timing), el("h3", {}, say("repeat")), ...programs({ url, body, keyed })];
+/** Elements for one request that was answered: its `Server-Timing`, its address and body, whether a key went with it, and the
+    answer, null where that is shown elsewhere. */
+export function trace({ timing, url, body, keyed, answer }) {
+  const repeated = [el("h3", {}, say("repeat")), ...programs({ url, body, keyed })];
+  return [el("h3", {}, say("timing")), times(timing), ...repeated, ...(answer ? [foldedJson(answer)] : [])];
 }
 
 function times(timing) {
@@ -40,16 +44,4 @@ function programs(request) {
   };
   choose(chosen);
   return [el("div", { class: "row", role: "group", "aria-label": say("repeat") }, buttons, copy), shown];
-}
-
-/** A button that copies a text; null where the browser lets no page write to its clipboard (plain HTTP from another machine). */
-export function copyButton(text) {
-  if (!navigator.clipboard) return null;
-  const button = el("button", { type: "button" }, say("copy"));
-  button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(text());
-    button.textContent = say("copied");
-    setTimeout(() => (button.textContent = say("copy")), 1500);
-  });
-  return button;
 }
