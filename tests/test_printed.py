@@ -1,10 +1,12 @@
-"""Answers printed in README and quickstart: each command is run as it stands, against the model of the repository."""
+"""What README and quickstart print below commands and programs: run as they stand, against the model of the repository."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +39,15 @@ class Example:
 
 
 def examples(page: str) -> Iterator[Example]:
-    """Each command with the JSON right below it, behind the functions that the page defined before."""
+    """Each command with the JSON below it, behind the functions that the page defined before; each program with its text."""
     defined = command = ""
     for language, source in FENCED.findall((ROOT / page).read_text(encoding="utf-8")):
         if language in ("sh", "bash"):
             command = source
             defined += source if "() {" in source else ""
-        elif language == "json":
+        elif language == "python":
+            command = shlex.join([sys.executable, "-c", source])
+        elif language in ("json", "text"):
             yield Example(page=page, command=f"{defined}\n{command}", answer=source)
 
 
@@ -66,7 +70,9 @@ def says(written: Pair, answered: Pair) -> bool:
 
 
 def missing(example: str, answer: str) -> list[Pair]:
-    """What the example says and the answer does not, in this order."""
+    """What the example says and the answer does not, in this order; without JSON the whole example must be the answer."""
+    if not pairs(example):
+        return [] if example == answer else [(example, answer)]
     answered = iter(pairs(answer))
     return [each for each in pairs(example) if not any(says(each, other) for other in answered)]
 
@@ -78,6 +84,15 @@ def test_what_an_answer_does_not_say_is_found() -> None:
     assert missing('"tokens": 12, "label": "A"', answer) == [("label", "A")]
     assert missing('"embedding": [0.0166, -0.0114, …]', answer) == [("embedding", "-0.0114")]
     assert missing('"tokens": 13', answer) == [("tokens", "13")]
+    assert missing("EVENT 0.64\n", "EVENT 0.64\n") == []
+    assert missing("EVENT 0.64\n", "EVENT 0.65\n") != []
+
+
+def test_there_are_examples_of_every_kind() -> None:
+    found = [each for page in PAGES for each in examples(page)]
+    assert {each.page for each in found} == set(PAGES)
+    assert sum(len(pairs(each.answer)) > SHOWN for each in found) >= 6
+    assert any(not pairs(each.answer) for each in found)
 
 
 @pytest.fixture(scope="module")
@@ -95,5 +110,4 @@ def test_a_printed_answer_is_that_of_the_embedded_model(example: Example, addres
         pytest.skip("no curl (Debian package curl)")
     command = ["bash", "-euo", "pipefail", "-c", example.command.replace(ADDRESS, address)]
     ran = subprocess.run(command, cwd=ROOT, check=True, timeout=120, capture_output=True, text=True)
-    assert len(pairs(example.answer)) > SHOWN
     assert missing(example.answer, ran.stdout) == []
