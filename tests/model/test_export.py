@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from drlongformer.bundle import Parity
 from drlongformer.errors import ParityError
 from drlongformer.model.export import GRAPH_FILE, WEIGHTS_FILE, _refuse_racing_sums, export, heads_of, rounded, to_ir, write
 from drlongformer.model.heads import ClassificationHead, LongformerWithHeads, MaskedLanguageHead, TokenHead
-from drlongformer.model.longformer import Longformer, LongformerConfig, Pack
+from drlongformer.model.longformer import HEADS_AT_ONCE, Longformer, LongformerConfig, Pack
 from drlongformer.model.parity import TOLERANCE, lengths_to_prove, prove
 from drlongformer.model.reference import twin_of
 from drlongformer.packing import SEGMENT_SUMS, EngineOutput, PackedBatch, pack, unpack
@@ -295,6 +296,19 @@ def test_stored_fp16_is_widened_when_loaded_and_not_at_each_run(halved: Exported
     kinds = {initializer.data_type for initializer in optimised.graph.initializer}
     assert TensorProto.FLOAT in kinds
     assert TensorProto.FLOAT16 not in kinds
+
+
+def test_the_optimised_graph_has_the_fusions_it_is_quick_by(exported: Exported, tmp_path: Path) -> None:
+    exported.open(threads=1, save_to=tmp_path / "optimised.onnx")
+    nodes = onnx.load(tmp_path / "optimised.onnx", load_external_data=False).graph.node
+    counts = Counter(node.op_type for node in nodes)
+    layers = CONFIG.num_hidden_layers
+    groups = -(-CONFIG.num_attention_heads // HEADS_AT_ONCE)
+    assert counts["Attention"] == layers * groups  # scores, mask, softmax and mixing
+    assert counts["BiasGelu"] == layers
+    assert counts["Softmax"] == counts["Erf"] == 0
+    weights = {name for node in nodes if node.op_type == "Transpose" for name in node.input if name.endswith(".weight")}
+    assert not weights  # turned when the graph is loaded, not at each run
 
 
 def test_weights_beyond_fp16_are_refused(tmp_path: Path) -> None:
