@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from drlongformer.cli import app
 from drlongformer.errors import TrainingError
-from drlongformer.training import corpus, pretrain, trained
+from drlongformer.training import corpus, pretrain, trained, whole
 from drlongformer.training.base import read_base
 from drlongformer.training.corpus import Corpus, RawDocument
 from drlongformer.types import Rule
-from tests.training import served, texts
+from tests.training import served, texts, tiny
 
 RULES: tuple[Rule, ...] = ("encoding", "hyphens", "lines")
 WRAPPED = "Le patient est hospitalisé pour une douleur thora-\ncique qui dure depuis\ntrois jours."
@@ -37,7 +37,7 @@ def test_a_corpus_holds_the_tokens_of_what_the_service_will_read(tmp_path: Path)
     assert ids(tmp_path / "mended") == ids(tmp_path / "whole") != ids(tmp_path / "plain")
 
 
-def test_train_corpus_takes_the_rules_and_a_recipe_does_not(tmp_path: Path) -> None:
+def test_train_corpus_takes_the_rules(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(served.tokenizer_json(), encoding="utf-8")
     (tmp_path / "notes.jsonl").write_text(json.dumps({"text": WRAPPED}), encoding="utf-8")
     arguments = ["train", "corpus", "--tokenizer", str(tmp_path / "tokenizer.json"), "--normalise", "lines,hyphens"]
@@ -48,8 +48,19 @@ def test_train_corpus_takes_the_rules_and_a_recipe_does_not(tmp_path: Path) -> N
     again = CliRunner().invoke(app, [*arguments[:-1], "lines", *own])
     assert (again.exit_code, "a corpus of other normalisation" in again.output) == (1, True)
     recipe = ["--recipe", "mini", "--data", str(tmp_path), "--output", str(tmp_path / "recipe")]
-    refused = CliRunner().invoke(app, [*arguments, *recipe])
-    assert (refused.exit_code, "leave out --normalise" in refused.output) == (1, True)
+    taken = CliRunner().invoke(app, [*arguments, *recipe])
+    assert (taken.exit_code, "MANIFEST.json" in taken.output) == (1, True)  # its sets are what is missing
+
+
+def test_the_corpus_of_a_recipe_takes_the_rules_and_a_run_goes_on_with_the_same_alone(tmp_path: Path) -> None:
+    data, output = tiny.data_folder(tmp_path / "data"), tmp_path / "run"
+    whole.make_tokenizer(tiny.recipe(), data=data, output=output / "tokenizer.json")
+    whole.make_corpus(
+        tiny.recipe(), data=data, tokenizer_json=output / "tokenizer.json", output=output / "corpus", normalisation=RULES
+    )
+    assert [Corpus(output / "corpus" / part).normalisation for part in ("train", "held_out")] == [RULES, RULES]
+    with pytest.raises(TrainingError, match="was normalised by encoding, hyphens, lines, not no rule"):
+        whole.run(tiny.recipe(), data=data, output=output, normalisation=())
 
 
 def normalised(folder: Path) -> pretrain.Texts:

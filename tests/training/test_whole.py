@@ -40,12 +40,13 @@ def test_a_whole_recipe_ends_with_a_scored_model_and_its_provenance(tmp_path: Pa
 def test_a_finished_run_ships_as_a_bundle_with_its_card(tmp_path: Path) -> None:
     output, recipe = tmp_path / "run", tiny.recipe()
     data = tiny.data_folder(tmp_path / "data")
-    whole.run(recipe, data=data, output=output)
+    whole.run(recipe, data=data, output=output, normalisation=("hyphens", "lines"))
     bundle = load(ship.run(output, store=tmp_path / "store", name="tiny", statement=ship.Statement(data=data)))
     told = bundle.manifest.scores["subject"]
     assert isinstance(told, dict)
     assert told["kind"] == "onnx"
     assert {test.key for test in recipe.evaluation.tests} < bundle.manifest.scores.keys()
+    assert set(bundle.manifest.tokenizer.normalisation) == {"hyphens", "lines"}
     assert {head.name for head in bundle.manifest.heads} == {
         "mlm",
         "atc",

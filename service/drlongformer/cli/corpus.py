@@ -93,11 +93,10 @@ def train_corpus(  # noqa: PLR0913 - one parameter a flag
     rules = rules_asked(normalise) or ()
     if recipe is not None:
         folder = _data_of(sources, data)
-        if rules:
-            raise TrainingError("a recipe says itself how its texts are read: leave out --normalise")
         from drlongformer.training import commands as stages  # noqa: PLC0415
 
-        typer.echo(f"written: {stages.corpus(recipe, data=folder, tokenizer_json=tokenizer, output=output)}")
+        made = stages.corpus(recipe, data=folder, tokenizer_json=tokenizer, output=output, normalisation=rules)
+        typer.echo(f"written: {made}")
         return
     from drlongformer.training.preparing import Plan, prepare  # noqa: PLC0415
 

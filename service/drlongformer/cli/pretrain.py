@@ -15,6 +15,7 @@ from rich.table import Table
 from drlongformer import logs
 from drlongformer.cli import pretrain_options as flags
 from drlongformer.cli.base import err, needs_training_packages, out, told
+from drlongformer.cli.normalising import NormaliseOption, rules_asked
 from drlongformer.cli.options import Data, Output, Recipe, Revision
 from drlongformer.cli.training import commands
 from drlongformer.errors import TrainingError
@@ -40,13 +41,14 @@ def train_recipes() -> None:
 
 @commands.command("run")
 @told
-def train_run(recipe: Recipe, *, data: Data, output: Output) -> None:
+def train_run(recipe: Recipe, *, data: Data, output: Output, normalise: NormaliseOption = None) -> None:
     """Run a whole recipe, or what is left of it."""
     needs_training_packages()
     from drlongformer.training import catalogue, whole  # noqa: PLC0415
 
     logs.configure(style="text", level="info")
-    typer.echo(f"trained: {whole.run(catalogue.named(recipe), data=data, output=output)}")
+    rules = rules_asked(normalise)
+    typer.echo(f"trained: {whole.run(catalogue.named(recipe), data=data, output=output, normalisation=rules)}")
 
 
 @commands.command("convert")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from drlongformer.training import whole
 from drlongformer.training.catalogue import named
+from drlongformer.types import Rule
 
 
 def tokenizer(name: str, *, data: Path, output: Path, min_documents: int | None = None, vocab_size: int | None = None) -> Path:
@@ -21,7 +22,7 @@ def tokenizer(name: str, *, data: Path, output: Path, min_documents: int | None 
     return output
 
 
-def corpus(name: str, *, data: Path, tokenizer_json: Path, output: Path) -> Path:
-    """Tokenise a recipe's raw texts into shards."""
-    whole.make_corpus(named(name), data=data, tokenizer_json=tokenizer_json, output=output)
+def corpus(name: str, *, data: Path, tokenizer_json: Path, output: Path, normalisation: tuple[Rule, ...] = ()) -> Path:
+    """Tokenise a recipe's raw texts, put right by these rules, into shards."""
+    whole.make_corpus(named(name), data=data, tokenizer_json=tokenizer_json, output=output, normalisation=normalisation)
     return output

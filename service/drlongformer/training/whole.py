@@ -15,12 +15,14 @@ from pathlib import Path
 
 import tokenizers
 
+from drlongformer.errors import TrainingError
 from drlongformer.training import corpus, disk, evaluate, finetune, pretrain, tokenizer
 from drlongformer.training.checkpoints import STATE, has_run
 from drlongformer.training.corpus import DataFolder
 from drlongformer.training.lessons import ChoiceSource, ClassSource, KinSource, PairSource, RawSource, SpanSource
 from drlongformer.training.recipes import FinetuningRecipe, Recipe
 from drlongformer.training.trainer import LOG, summary
+from drlongformer.types import Rule
 
 TOKENIZER = "tokenizer.json"
 CORPUS = "corpus"
@@ -31,14 +33,23 @@ SCORES = "scores.json"
 PROVENANCE = "provenance.json"
 
 
-def run(recipe: Recipe, *, data: Path, output: Path) -> Path:
-    """Run every stage that is not done, and return the trained folder; an interrupted stage goes on where it stopped."""
+def run(recipe: Recipe, *, data: Path, output: Path, normalisation: tuple[Rule, ...] | None = None) -> Path:
+    """Run every stage that is not done, and return the trained folder; an interrupted stage goes on where it stopped.
+
+    normalisation: what is put right in texts before they are read, None for what the corpus that is there already was made
+    with. Raises TrainingError where that is something else.
+    """
     folder = DataFolder(data, policies=recipe.policies)
     output.mkdir(parents=True, exist_ok=True)
     if not (output / TOKENIZER).exists():
         make_tokenizer(recipe, data=data, output=output / TOKENIZER)
     if not (output / CORPUS).exists():
-        make_corpus(recipe, data=data, tokenizer_json=output / TOKENIZER, output=output / CORPUS)
+        tokenizer_json = output / TOKENIZER
+        make_corpus(recipe, data=data, tokenizer_json=tokenizer_json, output=output / CORPUS, normalisation=normalisation or ())
+    there = corpus.Corpus(output / CORPUS / "train").normalisation
+    if normalisation not in (None, there):
+        told = (", ".join(rules) or "no rule" for rules in (there, normalisation))
+        raise TrainingError("{} was normalised by {}, not {}".format(output / CORPUS, *told))
     pretrained = pretrain.run(
         recipe.masked_words,
         texts=pretrain.Texts.of(output / CORPUS, tokenizer_json=output / TOKENIZER),
@@ -68,14 +79,20 @@ def make_tokenizer(recipe: Recipe, *, data: Path, output: Path) -> None:
     learnt.save(str(output))
 
 
-def make_corpus(recipe: Recipe, *, data: Path, tokenizer_json: Path, output: Path) -> None:
-    """Tokenise the recipe's training and held-out texts; the folder appears whole or not at all."""
+def make_corpus(
+    recipe: Recipe, *, data: Path, tokenizer_json: Path, output: Path, normalisation: tuple[Rule, ...] = ()
+) -> None:
+    """Tokenise the recipe's training and held-out texts; the folder appears whole or not at all.
+
+    normalisation: what is put right in texts before; whatever is trained on the corpus reads alike.
+    """
     folder = DataFolder(data, policies=recipe.policies)
     known, labelled = tokenizers.Tokenizer.from_file(str(tokenizer_json)), recipe.corpus.labelled
     labels = sorted({label for record in folder.records(labelled, "train") for label in record["labels"]}) if labelled else []
     partial = output.with_name(f"{output.name}.partial")
     for part, sets, split in (("train", recipe.corpus.sets, "train"), ("held_out", recipe.corpus.held_out, "dev")):
-        corpus.write(partial / part, folder.documents(sets, split, labelled=labelled), known, labels=labels)
+        texts = folder.documents(sets, split, labelled=labelled)
+        corpus.write(partial / part, texts, known, labels=labels, normalisation=normalisation)
     partial.rename(output)
 
 
