@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium")
-START_SECONDS = 90.0
+START_SECONDS = 200.0
 
 T = TypeVar("T")
 

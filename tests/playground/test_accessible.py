@@ -87,6 +87,13 @@ def test_a_dark_english_browser_gets_a_dark_english_page(pages: Callable[..., Op
     assert page.page.evaluate(ground) == "rgb(245, 247, 249)"
 
 
+def test_every_view_of_a_document_says_what_the_answers_are_not(page: Opened) -> None:
+    for tag, told in (("en", ("Negation is not modelled", "not a medical device")), ("fr", ("négation", "dispositif médical"))):
+        page.page.click(f"#speak-{tag}")
+        for sentence in told:
+            page.reads("#device-notice", sentence)
+
+
 def test_the_keyboard_alone_takes_a_reader_from_the_text_to_the_entities(page: Opened) -> None:
     page.choose("ner")
     page.page.focus("#text")

@@ -45,6 +45,17 @@ def test_entities_stand_where_the_service_found_them_beside_astral_characters(
     assert json.loads(page.page.text_content("#json") or "")["results"][0]["entities"] == found
 
 
+def test_each_type_has_a_colour_of_its_own_that_the_legend_shows(page: Opened, found: list[dict[str, Any]]) -> None:
+    page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
+    ground = "getComputedStyle(e).backgroundColor"
+    marked = page.page.eval_on_selector_all(MARK, f"all => all.map(e => [e.dataset.label, {ground}])")
+    swatches = f"all => all.map(e => [e.parentElement.querySelector('input').value, {ground}])"
+    legend = dict(page.page.eval_on_selector_all(".legend .swatch", swatches))
+    assert dict(marked) == legend
+    assert legend.keys() == {entity["label"] for entity in found}
+    assert len(set(legend.values())) == len(legend) > 1
+
+
 def test_legend_and_slider_hide_entities(page: Opened, found: list[dict[str, Any]]) -> None:
     page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
     label = found[0]["label"]
