@@ -160,7 +160,7 @@ def _fault(fields: Sequence[FieldError]) -> InputError:
 
 def _without(inputs: Sequence[Any], faults: Mapping[int, InputError], stand_in: Mapping[str, Any]) -> list[Any]:
     """The list of units, with something in place of the faulty ones that keeps their ids."""
-    return [stand_in | _id_of(each) if index in faults else each for index, each in enumerate(inputs)]
+    return [{**stand_in, **_id_of(each)} if index in faults else each for index, each in enumerate(inputs)]
 
 
 def _id_of(unit: Any) -> dict[str, str]:
