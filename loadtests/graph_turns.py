@@ -96,7 +96,7 @@ def main() -> None:
     for turn in range(options.rounds + 1):
         for one in contenders:
             one.turn(counts=turn > 0)
-    told = {one.name: _told(one, contenders[0]) for one in contenders}
+    told = {one.name: told_of(one, contenders[0]) for one in contenders}
     for name, found in told.items():
         bits = "same" if found["same_bits"] else "other"
         times = f"{found['processor_s']:>7.3f} s of processor {found['ratio']:>6.3f}x {found['elapsed_s']:>7.3f} s"
@@ -104,7 +104,7 @@ def main() -> None:
     print(json.dumps({"precision": options.precision, "tokens": options.tokens, "threads": options.threads, **told}))
 
 
-def _told(one: Contender, first: Contender) -> dict[str, Any]:
+def told_of(one: Contender, first: Contender) -> dict[str, Any]:
     """Medians, ratios turn by turn, and whether the answer is the first's."""
     pairs = {"ratio": (first.processor, one.processor), "elapsed_ratio": (first.elapsed, one.elapsed)}
     ratios = {name: statistics.median(a / b for a, b in zip(*both, strict=True)) for name, both in pairs.items()}
