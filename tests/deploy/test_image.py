@@ -123,6 +123,7 @@ def test_replicas_read_models_and_keys_and_write_neither(name: str) -> None:
     assert device["capabilities"] == ["gpu"]
     address = service["networks"]["inside"]["ipv4_address"]
     assert f"{name}:{address}" in SERVICES["nginx"]["extra_hosts"]
+    assert service["networks"]["inside"]["mac_address"].endswith(address.rpartition(".")[2])  # each its own, for ever
     for file in ("deploy/compose/nginx/upstream.conf", "deploy/prometheus/prometheus.yml"):
         assert f"{name}:8000" in (ROOT / file).read_text(encoding="utf-8")
 
