@@ -22,6 +22,7 @@ from loadtests import proxy
 from loadtests.proxy import Proxy
 from loadtests.server import free_port
 from tests.api.test_audit import ask, audited, lines
+from tests.certificates import certify
 from tests.loadtests.test_proxy import CANARY, Replica, before_one, needs_nginx, nginx
 
 ROOT = Path(__file__).parents[1]
@@ -152,14 +153,6 @@ async def test_the_proxy_speaks_tls_of_two_versions_alone() -> None:
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "deploy").rglob("*.conf")]
     told = [versions for text in texts for versions in re.findall(r"^\s*ssl_protocols (.*);$", text, re.MULTILINE)]
     assert told == ["TLSv1.2 TLSv1.3"] * 2  # OpenSSL may refuse older ones by itself: so that it is not it alone
-
-
-def certify(path: Path, subject: str, *, authority: Path | None = None) -> None:
-    """A certificate and its key, of an authority or of itself."""
-    made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", subject]
-    files = ["-keyout", f"{path}.key", "-out", f"{path}.crt"]
-    of = [] if authority is None else ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key"]
-    subprocess.run(["openssl", "req", "-x509", *made, *files, *of], check=True, capture_output=True)
 
 
 def demand_certificates(folder: Path) -> None:
