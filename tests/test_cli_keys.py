@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def test_a_key_that_was_made_is_recognised_and_its_secret_is_nowhere(tmp_path: P
     assert (key.scopes, key.lane, key.weight) == (("infer", "metrics"), "bulk", 2.0)
     assert key.expires is not None
     assert (key.expires - key.created).days == 30
+    assert len(base64.urlsafe_b64decode(shown.partition(".")[2] + "=")) == 32
     assert shown.partition(".")[2] not in file.read_text()
     assert shown.partition(".")[2] not in run("keys", "list", "--keys", str(file)).stdout
 

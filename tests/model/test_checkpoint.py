@@ -18,6 +18,7 @@ from drlongformer.errors import CheckpointError
 from drlongformer.model.checkpoint import Checkpoint, load_hf, save_hf
 from drlongformer.model.families import FAMILIES, without_global
 from drlongformer.model.longformer import Pack
+from drlongformer.model.weights import read_json, read_weights
 from drlongformer.packing import pack
 from drlongformer.text.pairs import choice_slots
 from drlongformer.types import HIDDEN, WindowInput
@@ -345,3 +346,12 @@ def test_files_that_are_not_a_checkpoint_are_refused(tmp_path: Path, case: str) 
     change(tmp_path)
     with pytest.raises(CheckpointError, match=reason):
         load_hf(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "config.json"])
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that is there and cannot be read is Linux's own memory")
+def test_a_file_that_cannot_be_read_is_told_by_its_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/proc/self/mem")
+    read = read_json if name == "config.json" else lambda path: read_weights(path.parent)
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: "):
+        read(tmp_path / name)

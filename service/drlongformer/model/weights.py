@@ -36,6 +36,8 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise CheckpointError(f"{path.name} is not JSON") from error
     if not isinstance(content, dict):
@@ -59,6 +61,8 @@ def _shards(index: Path) -> list[Path]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}") from error
 
@@ -67,8 +71,14 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     """Tensors of a `torch.save` file, without ever running what the pickle asks for."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise CheckpointError(f"{path.name} cannot be read as tensors alone: {type(error).__name__}") from error
     if not isinstance(content, dict) or not all(isinstance(tensor, Tensor) for tensor in content.values()):
         raise CheckpointError(f"{path.name} is not a table of tensors")
     return content
+
+
+def _unreadable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{path} cannot be read: {error.strerror or type(error).__name__}")
