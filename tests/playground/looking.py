@@ -100,6 +100,11 @@ class Opened:
             f"async (x) => {{ const m = await import('/playground/{name}.js'); return {expression}; }}", argument
         )
 
+    def asks_to_stay(self) -> bool:
+        """Whether the browser would ask before it leaves the page."""
+        leave = "() => !dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+        return bool(self.page.evaluate(leave))
+
     def saved(self, click: Callable[[], None]) -> str:
         """The text of the file that a click saves."""
         with self.page.expect_download() as download:

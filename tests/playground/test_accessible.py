@@ -65,8 +65,12 @@ def test_no_view_breaks_a_rule_of_axe_in_either_theme(page: Opened) -> None:
     assert violations(page) == []
 
 
-def test_an_answer_that_an_error_left_standing_is_told_to_be_of_before(page: Opened) -> None:
+def test_an_answer_to_another_text_or_left_standing_by_an_error_is_told_to_be_of_before(page: Opened) -> None:
     page.run("classify", NOTE, shows="#classes")
+    page.page.wait_for_selector("#stale", state="hidden")
+    page.type(f"{NOTE} Repos.")
+    page.page.wait_for_selector("#stale", state="visible")
+    page.type(NOTE)
     page.page.wait_for_selector("#stale", state="hidden")
     page.type(" ")
     page.page.click("#run")
@@ -76,7 +80,9 @@ def test_an_answer_that_an_error_left_standing_is_told_to_be_of_before(page: Ope
     page.page.wait_for_selector("#stale", state="hidden")
 
 
-def test_a_dark_english_browser_gets_a_dark_english_page(pages: Callable[..., Opened], address: str) -> None:
+def test_a_dark_english_browser_gets_a_dark_english_page_and_back_leads_to_it(
+    pages: Callable[..., Opened], address: str
+) -> None:
     page = pages(address, locale="en-GB", color_scheme="dark")
     assert page.page.get_attribute("html", "lang") == "en"
     assert page.page.inner_text("#run") == "Run"
@@ -85,6 +91,13 @@ def test_a_dark_english_browser_gets_a_dark_english_page(pages: Callable[..., Op
     assert page.page.evaluate(ground) == "rgb(17, 22, 27)"
     page.page.click("#theme")
     assert page.page.evaluate(ground) == "rgb(245, 247, 249)"
+    page.page.click("#to-status")
+    page.page.wait_for_selector("#play", state="hidden")
+    page.page.go_back()
+    page.page.wait_for_selector("#play", state="visible")
+    page.page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.page.evaluate("scrollY") == 0
+    assert page.page.eval_on_selector("#run", "e => e.getBoundingClientRect().bottom <= innerHeight")
 
 
 def test_every_view_of_a_document_says_what_the_answers_are_not(page: Opened) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,22 @@ def test_each_type_has_a_colour_of_its_own_that_the_legend_shows(page: Opened, f
     assert len(set(legend.values())) == len(legend) > 1
 
 
+def test_a_type_has_one_colour_in_every_answer_and_no_sign_of_the_text_turns_its_badge(page: Opened) -> None:
+    heads = httpx.get(f"{page.address}/models/drlongformer-mini", timeout=30).json()["heads"]
+    types = page.module("models", "m.types({ heads: x })", heads)
+    assert types[:3] == ["ACTOR", "BODYPART", "CLINENTITY"]
+    assert len(types) == len(set(types)) > 6
+    seen: set[frozenset[str]] = set()
+    for text in (ASTRAL, f"\u202e{NOTE}"):
+        page.run("ner", text, shows='#document[data-drawn="whole"]')
+        hues = page.page.eval_on_selector_all(MARK, "all => all.map(e => [e.dataset.label, e.classList[1]])")
+        assert hues == [[label, f"hue-{types.index(label)}"] for label, _ in hues]
+        seen.add(frozenset(label for label, _ in hues))
+        turned = "e => [e, '::after'].map((part) => getComputedStyle(e, part === e ? null : part).unicodeBidi)"
+        assert page.page.eval_on_selector(MARK, turned) == ["isolate", "isolate"]
+    assert len(seen) == 2
+
+
 def test_legend_and_slider_hide_entities(page: Opened, found: list[dict[str, Any]]) -> None:
     page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
     label = found[0]["label"]
@@ -83,33 +100,73 @@ def test_a_bubble_tells_score_and_offsets_to_pointer_and_keyboard(page: Opened, 
     page.page.keyboard.press("x")
     page.page.wait_for_selector(f"{MARK}.wrong")
     assert page.page.eval_on_selector_all(MARK, "all => all.map(e => e.classList.contains('wrong'))").index(True) == 1
+    page.page.keyboard.press("x")
+    page.page.wait_for_selector(f"{MARK}.wrong", state="detached")
     page.page.keyboard.press("Escape")
     page.page.wait_for_selector("#bubble", state="hidden")
 
 
-def test_annotations_are_exported_once_all_are_judged_and_training_reads_them(
+def shown(page: Opened, text: str) -> None:
+    """Ask for the entities of a text, and wait until they are drawn."""
+    page.run("ner", text, shows='#document[data-drawn="whole"]')
+    page.until("text => document.querySelector('#document').textContent === text", text)
+
+
+def test_every_judged_document_is_exported_once_for_each_head_and_training_reads_it(
     page: Opened, found: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    page.run("ner", ASTRAL, shows='#document[data-drawn="whole"]')
+    shown(page, ASTRAL)
     page.page.hover(f"{MARK} >> nth=0")
     page.page.click('#bubble button[data-correct="false"]')
     page.page.click("#export")
     page.reads("#export-told", f"{len(found) - 1} entité")
-    page.page.click("#rest-correct")
-    first = page.saved(lambda: page.page.click("#export"))
-    page.run("ner", NOTE, shows='#document[data-drawn="whole"]')
-    page.until("text => document.querySelector('#document').textContent === text", NOTE)
+    shown(page, NOTE)
     page.page.click("#rest-wrong")
-    both = page.saved(lambda: page.page.click("#export"))
-    assert both.splitlines()[0] == first.splitlines()[0]
+    assert page.asks_to_stay()
+    shown(page, ASTRAL)
+    assert page.page.eval_on_selector_all(MARK, "all => all.map(e => e.classList.contains('wrong'))").index(True) == 0
+    page.page.click("#rest-correct")
+    page.page.select_option("#head", "clinical")
+    shown(page, ASTRAL)
+    page.page.click("#rest-correct")
+    exported = page.saved(lambda: page.page.click("#export"))
+    page.page.select_option("#head", index=0)
+    assert not page.asks_to_stay()
+    assert [json.loads(line)["head"] for line in exported.splitlines()] == ["temporal", "temporal", "clinical"]
     file = tmp_path / "annotations.jsonl"
-    file.write_bytes(both.encode())
+    file.write_bytes(exported.encode())
     records = read(file, task="ner")
-    assert [(record.id, record.text) for record in records] == [("document-1", ASTRAL), ("document-2", NOTE)]
+    sessions = [re.fullmatch(r"document-([0-9a-f]{12})-(\d)", record.id) for record in records]
+    assert [each and each[2] for each in sessions] == ["1", "2", "3"]
+    assert len({each and each[1] for each in sessions}) == 1
+    assert [record.text for record in records] == [ASTRAL, NOTE, ASTRAL]
     assert [(span.start, span.end, span.label) for span in records[0].spans] == [
         (entity["start"], entity["end"], entity["label"]) for entity in found[1:]
     ]
     assert records[1].spans == ()
+
+
+def test_what_is_judged_in_part_is_told_and_opened_again(page: Opened) -> None:
+    half = f"{ASTRAL} Repos."
+    shown(page, half)
+    page.page.hover(f"{MARK} >> nth=0")
+    page.page.click('#bubble button[data-correct="false"]')
+    shown(page, NOTE)
+    page.page.check('input[name="entity-view"][value="table"]')
+    page.page.click("#rest-wrong")
+    before = page.saved(lambda: page.page.click("#export")).splitlines()
+    assert half not in [json.loads(line)["text"] for line in before]
+    assert page.asks_to_stay()
+    page.page.click("#halves button")
+    page.page.wait_for_selector(f"{MARK}.wrong")
+    assert page.page.input_value("#text") == half
+    page.page.click("#rest-correct")
+    after = page.saved(lambda: page.page.click("#export")).splitlines()
+    assert not page.asks_to_stay()
+    assert page.page.locator("#halves").count() == 0
+    assert {*after} > {*before}
+    added = [json.loads(line) for line in {*after} - {*before}]
+    assert [(line["text"], line["entities"][0]["correct"]) for line in added] == [(half, False)]
 
 
 def test_a_hundred_thousand_characters_are_drawn_in_runs_and_stay_whole(page: Opened) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -37,6 +38,17 @@ def test_a_key_is_asked_for_held_in_memory_and_forgotten(pages: Callable[..., Op
     give(page, "infer111.wrong")
     page.page.wait_for_selector("#gate-problem:not([hidden])")
     assert page.page.inner_text("#gate-problem") == "Il faut une clé valide."
+    give(page, WATCH)
+    page.page.wait_for_selector("#problem:not([hidden])")
+    page.requests.clear()
+    page.type("Toux sèche.")
+    with page.page.expect_response(f"{guarded}/models"):
+        page.page.click("#run")
+    page.reads("#problem", "Cette clé ne donne pas accès")
+    assert {urlsplit(request.url).path for request in page.requests} == {"/models"}
+    assert page.page.inner_text("#announced") == ""
+    page.page.click("#lock")
+    page.page.wait_for_selector("#gate:not([hidden])")
     give(page, WARD)
     page.page.wait_for_selector("#head option", state="attached")
     page.run("ner", "Toux sèche.", shows="#entities")
@@ -54,3 +66,5 @@ def test_a_key_is_asked_for_held_in_memory_and_forgotten(pages: Callable[..., Op
     page.page.click("#lock")
     page.page.wait_for_selector("#gate:not([hidden])")
     assert page.page.is_hidden("#play")
+    assert page.page.input_value("#text") == ""
+    assert "Toux" not in page.page.content()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 import re
 import shutil
@@ -120,14 +121,36 @@ def test_a_page_of_metrics_is_read_as_prometheus_reads_it(page: Opened) -> None:
     ) == ("line 2 is no sample")
 
 
-def test_quantiles_lie_on_straight_lines_inside_their_buckets(page: Opened) -> None:
+def test_quantiles_lie_between_the_bounds_of_their_buckets(page: Opened) -> None:
     counted = "[{le: 1, count: 10}, {le: 2, count: 30}, {le: Infinity, count: 40}]"
     shares = "[0.125, 0.5, 0.75, 0.95]"
-    assert page.module("prometheus", f"{shares}.map((share) => m.quantile(share, {counted}))") == [0.5, 1.5, 2, 2]
-    assert page.module("prometheus", "m.quantile(0.5, [{le: 1, count: 0}])") is None
+    found = page.module("prometheus", f"{shares}.map((share) => m.between(share, {counted}))")
+    assert [(each["low"], each["high"]) for each in found] == [(0, 1), (1, 2), (1, 2), (2, math.inf)]
+    assert page.module("prometheus", "m.between(0.5, [{le: 1, count: 0}])") is None
     grown = "[[5, 3], [2, 3]].map(([now, before]) => m.since([{le: 1, count: now}], [{le: 1, count: before}])[0].count)"
     assert page.module("prometheus", grown) == [2, 2]
     assert page.module("prometheus", "[m.rate(6, 2, 2), m.rate(1, 9, 1), m.rate(5, 1, 0)]") == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "told"),
+    [
+        (b"\xef\xbb\xbf" + ASTRAL.encode(), ASTRAL, None),
+        (b"\xff\xfe" + ASTRAL.encode("utf-16-le"), ASTRAL, None),
+        (b"\xfe\xff" + ASTRAL.encode("utf-16-be"), ASTRAL, None),
+        ("Fièvre, œdème.".encode("cp1252"), "Fièvre, œdème.", "file_cp1252"),
+        (b"Toux.\r\nRepos.\r" * 60 + b"\x1e", "Toux.\nRepos.\n" * 60 + "\x1e", None),
+        (b"", None, "file_empty"),
+        (b"\xef\xbb\xbf \r\n", None, "file_empty"),
+        (b"Toux\x00", None, "file_binary"),
+        (random.Random(4).randbytes(4000).replace(b"\0", b""), None, "file_binary"),
+        (b"\xff\xfe\x00\xd8", None, "file_binary"),
+    ],
+    ids=["utf-8", "utf-16-le", "utf-16-be", "cp1252", "a stray sign", "empty", "blank", "zero", "noise", "half a pair"],
+)
+def test_a_file_is_read_in_its_encoding_or_refused(page: Opened, content: bytes, text: str | None, told: str | None) -> None:
+    found = page.module("files", "m.textOf(Uint8Array.from(x))", list(content))
+    assert (found.get("text"), found.get("told")) == (text, told)
 
 
 def test_vectors_are_decoded_and_compared_as_numpy_does(page: Opened) -> None:

@@ -97,18 +97,27 @@ def test_a_question_has_its_options_as_bars_and_the_right_one_is_named(page: Ope
     page.page.uncheck("#several")
 
 
-def test_an_invented_example_fills_the_fields_and_what_is_missing_is_told(page: Opened) -> None:
+def test_an_invented_example_fills_the_fields_can_be_taken_back_and_what_is_missing_is_told(page: Opened) -> None:
     page.type(NOTE)
     page.choose("multiple-choice")
     page.page.fill("#question", " ")
     page.page.click("#run")
     page.reads("#announced", "Écrivez une question et au moins deux propositions.")
+    page.page.fill("#choices-0", "du repos")
     page.page.click("#example")
     assert page.page.input_value("#question").strip()
     assert page.page.locator("#choices textarea").count() == 4
+    page.page.click("#restore")
+    written = [page.page.input_value(field) for field in ("#text", "#question", "#choices-0")]
+    assert written == [NOTE, " ", "du repos"]
     page.choose("similarity")
     page.page.click("#example")
     assert page.page.input_value("#text") != NOTE
+    page.page.click("#clear")
+    for _ in range(2):
+        assert page.page.input_value("#text") != NOTE
+        page.page.click("#restore")
+    assert page.page.input_value("#text") == NOTE
     page.page.click("#compared li:nth-child(2) button")
     assert page.page.evaluate("document.activeElement.id") == "compared-0"
     page.page.fill("#compared-0", "")

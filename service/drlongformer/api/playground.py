@@ -20,6 +20,7 @@ _FOLDER: Final = files("drlongformer") / "playground"
 
 _SCRIPTS: Final = (
     "annotations.js",
+    "answers.js",
     "app.js",
     "asking.js",
     "beside.js",
@@ -32,12 +33,15 @@ _SCRIPTS: Final = (
     "entities.js",
     "entity_table.js",
     "fields.js",
+    "files.js",
     "french.js",
     "input.js",
     "json_view.js",
     "likeness.js",
     "marked.js",
+    "masking.js",
     "masks.js",
+    "models.js",
     "play.js",
     "problems.js",
     "progress.js",

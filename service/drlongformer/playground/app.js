@@ -1,5 +1,5 @@
 /* The page, put together: language, theme, key, and which of its two views is shown. What is chosen lives here, in memory, and in
-   attributes of `<html>`; the address says no more than the view. */
+   attributes of `<html>`; the address says no more than the view. Nothing that was judged is lost without a question. */
 
 import { by } from "./dom.js";
 import { Play } from "./play.js";
@@ -19,7 +19,7 @@ let wanted; // the scope that a key is asked for, and why
 const tried = new Set(); // the scopes that a key was given for
 
 function view() {
-  const asked = location.hash.slice(1);
+  const asked = location.hash.slice(1) || VIEWS[0]; // the way back to the address without a view leads to the first
   if (VIEWS.includes(asked)) current = asked;
   return current;
 }
@@ -61,7 +61,9 @@ by("gate").addEventListener("submit", (event) => {
 });
 
 by("lock").addEventListener("click", () => {
+  if (play.unsaved && !confirm(say("forget_verdicts"))) return;
   service.lock();
+  play.forget();
   by("lock").hidden = true;
   tried.clear();
   status.stop();
@@ -95,6 +97,7 @@ function dress() {
 }
 
 addEventListener("hashchange", show);
+addEventListener("beforeunload", (event) => play.unsaved && event.preventDefault());
 dress();
 show();
 play.start();

@@ -18,7 +18,7 @@ const CHOSEN = {
   texts: ["Un examen cytobactériologique des urines", "Une radiographie du poignet", "Une échographie des reins", "Un audiogramme"],
 };
 
-/** The fields of both tasks. `put(text)` changes the document. */
+/** The fields of both tasks. `put(text, others)` changes the document; `others` is called when it is changed back. */
 export class Beside {
   #texts = new Fields({
     id: "compared",
@@ -76,10 +76,25 @@ export class Beside {
     return question.trim() && Object.keys(options).length > 1 ? undefined : "choice_needed";
   }
 
+  /** Empties every field. */
+  forget() {
+    by("question").value = "";
+    this.#texts.clear();
+    this.#options.clear();
+  }
+
+  /** Fills the document and the fields; what was written there comes back with the document's text. */
   #fill() {
     const { text, question, texts } = this.#task === "similarity" ? COMPARED : CHOSEN;
-    this.put(text);
-    if (question) by("question").value = question;
-    (question ? this.#options : this.#texts).put(texts);
+    const fields = question ? this.#options : this.#texts;
+    const before = { question: by("question").value, texts: fields.texts };
+    const put = (written) => {
+      if (question) by("question").value = written.question;
+      fields.put(written.texts);
+    };
+    const own = [...(question ? [before.question] : []), ...before.texts].filter((each) => each.trim());
+    const lost = own.some((each) => each !== question && !texts.includes(each));
+    this.put(text, lost ? () => put(before) : undefined);
+    put({ question, texts });
   }
 }

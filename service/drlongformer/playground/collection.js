@@ -23,6 +23,12 @@ export class Collection {
     this.show();
   }
 
+  /** Takes all of them away. */
+  forget() {
+    this.#documents = [];
+    this.show();
+  }
+
   /** Draws the chips, in the language that is spoken now. */
   show() {
     const chip = ({ name }, place) => {

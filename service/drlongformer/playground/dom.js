@@ -25,6 +25,13 @@ function filled(element, attributes, children) {
 /** The element of an id, which is there. */
 export const by = (id) => document.getElementById(id);
 
+/** Fills a select, and hides it where there is nothing to choose. */
+export function options(id, names, chosen) {
+  by(id).replaceChildren(...names.map((name) => el("option", { value: name }, name)));
+  if (names.includes(chosen)) by(id).value = chosen;
+  by(`${id}-of`).hidden = names.length < 2;
+}
+
 /** Lets the browser draw and take input before work goes on. */
 export const breath = () => new Promise((resolve) => setTimeout(resolve));
 

@@ -1,6 +1,5 @@
 /* The document with its entities: coloured by type, filtered by legend and slider, judged one by one, as text, table or JSON. */
 
-import { Verdicts, line } from "./annotations.js";
 import { breath, download, el } from "./dom.js";
 import { jsonView } from "./json_view.js";
 import { MarkedText } from "./marked.js";
@@ -8,18 +7,19 @@ import { table } from "./entity_table.js";
 import { Places } from "./text.js";
 import { number, say } from "./wording.js";
 
-const HUES = 12;
+const HUES = 16;
+const BEGINNING = 40; // characters of a document that are its name in a list
 
-/** One answered document. `kept` gathers the annotations of the session; `announce` tells a sentence to everyone. */
+/** One answered document. `kept` gathers what is judged, by `model` and `head`; `types` are those that the model knows, each of
+    which has its colour in every answer; `reopen(judged)` shows a document that was judged in part. */
 export class Entities {
-  #verdicts = new Verdicts();
   #hidden = new Set();
-  #least = 0;
   #view = "text";
   #parts = {};
 
-  constructor({ text, entities, answer, kept, announce }) {
-    Object.assign(this, { text, entities, answer, kept, announce });
+  constructor({ text, entities, answer, kept, model, head, types = [], reopen }) {
+    Object.assign(this, { text, entities, answer, kept, reopen });
+    this.judgement = kept.of({ text, model, head, entities });
     const places = new Places(text);
     this.spans = entities.map(({ start, end, label, score }, place) => ({
       start: places.unit(start),
@@ -31,17 +31,13 @@ export class Entities {
     const counts = new Map();
     for (const { label } of entities) counts.set(label, (counts.get(label) ?? 0) + 1);
     this.labels = [...counts].sort(([one], [other]) => one.localeCompare(other));
-    this.hues = new Map(this.labels.map(([label], place) => [label, place % HUES]));
-  }
-
-  /** Places of the entities of at least the least confidence, whatever their type. */
-  get confident() {
-    return this.entities.flatMap(({ score }, place) => (score >= this.#least ? [place] : []));
+    const named = new Set([...types, ...this.labels.map(([label]) => label)]);
+    this.hues = new Map([...named].map((label, place) => [label, place % HUES]));
   }
 
   /** Places of the entities that are shown. */
   get visible() {
-    return this.confident.filter((place) => !this.#hidden.has(this.entities[place].label));
+    return this.judgement.places.filter((place) => !this.#hidden.has(this.entities[place].label));
   }
 
   /** The elements, in the language that is spoken now. */
@@ -52,7 +48,7 @@ export class Entities {
       count,
       judged,
       body: el("div", { id: "entity-view" }),
-      told: el("p", { id: "export-told", role: "status" }),
+      told: el("div", { id: "export-told", role: "status" }),
     };
     this.#parts.export = el("button", { type: "button", id: "export", onclick: () => this.#export() });
     const drawn = el(
@@ -99,13 +95,14 @@ export class Entities {
   }
 
   #slider() {
-    const told = el("output", {}, number(this.#least, 2));
+    const { least } = this.judgement;
+    const told = el("output", {}, number(least, 2));
     const slide = ({ target }) => {
-      this.#least = Number(target.value);
-      told.textContent = number(this.#least, 2);
+      this.judgement.least = Number(target.value);
+      told.textContent = number(this.judgement.least, 2);
       this.#filter();
     };
-    const input = el("input", { type: "range", id: "least", min: 0, max: 1, step: 0.01, value: this.#least, oninput: slide });
+    const input = el("input", { type: "range", id: "least", min: 0, max: 1, step: 0.01, value: least, oninput: slide });
     return el("label", {}, say("confidence"), " ", input, " ", told);
   }
 
@@ -124,7 +121,7 @@ export class Entities {
 
   #rest(key, correct) {
     const give = () => {
-      this.#verdicts.rest(this.confident, correct);
+      this.judgement.rest(correct);
       this.#judged();
     };
     return el("button", { type: "button", id: key.replace("_", "-"), onclick: give }, say(key));
@@ -132,12 +129,12 @@ export class Entities {
 
   /** Sets or takes back a verdict. */
   judge(place, correct) {
-    this.#verdicts.toggle(place, correct);
+    this.judgement.toggle(place, correct);
     this.#judged(place);
   }
 
   verdict(place) {
-    return this.#verdicts.get(place);
+    return this.judgement.get(place);
   }
 
   #show() {
@@ -157,25 +154,35 @@ export class Entities {
   }
 
   #judged(place) {
-    const of = this.confident;
-    this.#parts.judged.textContent = say("judged", { n: number(this.#verdicts.judged(of)), of: number(of.length) });
-    this.#parts.export.textContent = say("export", { n: this.kept.size });
+    const { places, open } = this.judgement;
+    this.#parts.judged.textContent = say("judged", { n: number(places.length - open), of: number(places.length) });
+    this.#parts.export.textContent = say("export", { n: this.kept.complete.length });
     if (this.marked) this.marked.judged(place);
     else if (this.#view === "table" && place === undefined) this.#parts.body.replaceChildren(table(this));
   }
 
+  /** Saves every document that is judged in full, and tells which are not. */
   async #export() {
-    const places = this.confident;
-    const open = places.length - this.#verdicts.judged(places);
-    if (open) {
-      this.#parts.told.textContent = say("unjudged", { n: open });
-      return;
-    }
-    const { text, entities } = this;
-    this.kept.keep(text, (id) => line({ id, text, entities, places, verdicts: this.#verdicts }));
-    download("annotations.jsonl", this.kept.file, "application/x-ndjson");
-    this.#parts.told.textContent = say("exported", { n: this.kept.size });
+    const { judgement, kept } = this;
+    if (!judgement.places.length) judgement.empty = true; // asked for beside such a document, it says that there is nothing
+    const n = kept.complete.length;
+    if (n) download("annotations.jsonl", kept.file(), "application/x-ndjson");
+    const open = judgement.begun || !n ? judgement.open : 0;
+    const told = [n && say("exported", { n }), open && say("unjudged", { n: open })];
+    this.#parts.told.replaceChildren(el("p", {}, told.filter(Boolean).join(" ")), ...this.#halves());
     await breath();
     this.#judged();
+  }
+
+  /** The other documents that are judged in part, to be opened. */
+  #halves() {
+    const others = this.kept.half.filter((each) => each !== this.judgement);
+    const button = (each) => {
+      const begins = each.text.trim().slice(0, BEGINNING);
+      const named = [el("span", { lang: "fr", translate: "no" }, `${begins}…`), each.head && ` (${each.head})`];
+      return el("li", {}, el("button", { type: "button", onclick: () => this.reopen(each) }, named));
+    };
+    if (!others.length) return [];
+    return [el("p", {}, say("half_judged", { n: others.length })), el("ul", { class: "chips", id: "halves" }, others.map(button))];
   }
 }

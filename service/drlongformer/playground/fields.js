@@ -11,7 +11,12 @@ export class Fields {
       for another says. */
   constructor({ id, called, least, most, rows, adding }) {
     Object.assign(this, { id, called, least, most, rows, adding });
-    this.#texts = Array(least).fill("");
+    this.clear();
+  }
+
+  /** As few fields as may be, and all blank. */
+  clear() {
+    this.put(Array(this.least).fill(""));
   }
 
   /** What is written, in order; blank ones too. */

@@ -22,6 +22,7 @@ export const FR = {
   text: "Texte",
   placeholder: "Collez ici un document clinique en français…",
   clear: "Effacer",
+  restore: "Remettre le texte d’avant",
   characters: ({ n }) => `${n} caractère${n === "1" ? "" : "s"}`,
   tokens: ({ n, exact }) => `${exact ? "" : "environ "}${n} token${n === "1" ? "" : "s"}`,
   windows: ({ n }) => `${n} fenêtre${n > 1 ? "s" : ""}`,
@@ -80,10 +81,13 @@ export const FR = {
   judged: ({ n, of }) => `${n} entité${n > 1 ? "s" : ""} sur ${of} avec un avis`,
   rest_correct: "Le reste est correct",
   rest_wrong: "Le reste est incorrect",
-  export: ({ n }) => (n ? `Exporter les annotations (${n} déjà gardée${n > 1 ? "s" : ""})` : "Exporter les annotations"),
+  export: ({ n }) => (n ? `Exporter les annotations (${n} ligne${n > 1 ? "s" : ""})` : "Exporter les annotations"),
   unjudged: ({ n }) =>
-    `${n} entité${n > 1 ? "s n’ont" : " n’a"} pas d’avis : jugez-les, ou donnez un avis à toutes celles qui restent. Une ligne à moitié jugée serait refusée à l’entraînement.`,
-  exported: ({ n }) => `Annotations de ${n} document${n > 1 ? "s" : ""} exportées.`,
+    `Le document affiché n’est pas exporté, ${n} entité${n > 1 ? "s n’ont" : " n’a"} pas d’avis : jugez-les, ou donnez un avis à toutes celles qui restent. Une ligne à moitié jugée serait refusée à l’entraînement.`,
+  exported: ({ n }) => `${n} ligne${n > 1 ? "s exportées" : " exportée"}, une par document et par tête.`,
+  half_judged: ({ n }) =>
+    `${n} document${n > 1 ? "s jugés" : " jugé"} en partie ${n > 1 ? "ne sont" : "n’est"} pas dans le fichier. Pour finir :`,
+  forget_verdicts: "Des avis ne sont pas exportés et seront perdus. Oublier quand même ?",
   export_note: "L’export porte sur toutes les entités au-dessus de la confiance minimale, y compris celles des types cachés.",
   rows: ({ from, to, of }) => `${from} à ${to} sur ${of}`,
   previous: "Précédentes",
@@ -108,6 +112,9 @@ export const FR = {
   "method-cosine": "Cosinus des plongements (embeddings) : plus il est haut, plus le texte est proche du document. Comparez les scores entre eux ; aucun ne veut rien dire seul.",
   "method-head": ({ low, high }) => `Note d’une tête entraînée sur des paires de textes, de ${low} à ${high}.`,
   classes: "Classes",
+  mask_needed:
+    "Aucun mot n’est masqué : cliquez sur un mot ci-dessous, ou placez le curseur dans un mot et utilisez « Masquer le mot sous le curseur ».",
+  no_word: "Il n’y a pas de mot à masquer sous le curseur.",
   click_word:
     "Cliquez sur un mot pour le masquer, ou placez le curseur dans le texte et utilisez « Masquer le mot sous le curseur ».",
   candidates: ({ n }) => `Candidats du masque ${n}`,
@@ -137,6 +144,8 @@ export const FR = {
   file_cp1252: ({ name }) => `${name} n’est pas en UTF-8 ; il a été lu en Windows-1252.`,
   file_large: ({ name, limit }) => `${name} dépasse ${limit} Mo et n’a pas été lu.`,
   file_kind: ({ name }) => `${name} n’est pas un fichier .txt.`,
+  file_binary: ({ name }) => `${name} n’est pas du texte et n’a pas été lu.`,
+  file_empty: ({ name }) => `${name} est vide.`,
   details_server: "Ce que dit le service (en anglais)",
   "sample-sejour": "Séjour complet, six documents (plus de 4096 tokens)",
   "sample-urgences": "Passage aux urgences",
@@ -159,7 +168,7 @@ export const FR = {
   "chart-inflight": "Documents en cours",
   "chart-latency": "Durée d’un document par classe de longueur",
   latency_note:
-    "Médiane et 95e centile, depuis l’ouverture de cette page ; sans demande entre-temps, depuis le démarrage du service.",
+    "Médiane et 95e centile, depuis l’ouverture de cette page ; sans demande entre-temps, depuis le démarrage du service. Le service compte par tranches : la durée est au plus la borne écrite (au-delà de la dernière, plus que celle-ci) ; sa valeur exacte n’est pas connue.",
   no_documents: "Aucun document n’a encore été traité.",
   half: "médiane",
   most: "95e centile",

@@ -1,9 +1,11 @@
-/* The document: pasted, dropped, opened or invented; and what it costs, told while it is typed.
+/* The document: pasted, dropped, opened or invented; and what it costs, told while it is typed. What was typed and then replaced
+   can be brought back.
 
    Its tokens are estimated at once from the characters, and counted by the service when typing pauses. Counting is bounded: past
    `MOST_COUNTED` characters the estimate stands, and a count that typing overtakes is cancelled. */
 
 import { by, el } from "./dom.js";
+import { lined, texts } from "./files.js";
 import { SAMPLES, sample } from "./samples.js";
 import { Places } from "./text.js";
 import { number, say } from "./wording.js";
@@ -12,7 +14,8 @@ const PAUSE_MILLISECONDS = 350;
 const LONG_PAUSE_MILLISECONDS = 1200;
 const LONG = 20_000;
 const MOST_COUNTED = 200_000;
-const MOST_MEGABYTES = 8;
+const MOST_BEFORE = 5;
+const SPECIALS = 2; // `<s>` and `</s>`
 
 export class Input {
   #area = by("text");
@@ -20,16 +23,20 @@ export class Input {
   #counting;
   #timer;
   #told; // the figures last shown
+  #own = false; // whether anything of the text was typed or pasted here
+  #before = []; // what was replaced, `[{text, others}]`, latest last
   #listeners = [];
 
-  /** `count(text, signal)` asks the service: `{count, windows}`, or null where it cannot tell; `limits()` are those of the model in
-      use, undefined until they are known; `opened(documents)` is told of several files at once. */
+  /** `count(text, signal)` asks the service: `{count, windows}`, special tokens counted as answers count them, or null where it
+      cannot tell; `limits()` are those of the model in use, undefined until they are known; `opened(documents)` is told of several
+      files at once. */
   constructor({ count, limits, opened }) {
     Object.assign(this, { count, limits, opened });
-    this.#area.addEventListener("input", () => this.#changed());
+    this.#area.addEventListener("input", () => this.#changed(true));
+    by("restore").addEventListener("click", () => this.#restore());
     by("clear").addEventListener("click", () => this.put(""));
     by("open-files").addEventListener("click", () => by("files").click());
-    by("files").addEventListener("change", ({ target }) => this.#open([...target.files]).then(() => (target.value = "")));
+    by("files").addEventListener("change", ({ target }) => this.#open(target.files).then(() => (target.value = "")));
     by("samples").addEventListener("change", ({ target }) => target.value && this.#choose(target.value));
     this.#area.addEventListener("paste", (event) => this.#paste(event));
     this.#drops();
@@ -55,17 +62,41 @@ export class Input {
     this.#listeners.push(listener);
   }
 
-  /** Puts a text in place of the one that is there. */
-  put(text) {
+  /** Puts a text in place of the one that is there, which can be brought back; `others` is called then, if something beside the
+      text was replaced with it. */
+  put(text, others) {
+    if (others || text !== this.text) this.#remember(others);
     this.#area.value = text;
     by("file-told").textContent = "";
-    this.#changed();
+    this.#changed(false);
+  }
+
+  #remember(others) {
+    if (this.text.trim() || others) this.#before.push({ text: this.text, others });
+    this.#before.splice(0, this.#before.length - MOST_BEFORE);
+  }
+
+  #restore() {
+    const { text, others } = this.#before.pop();
+    if (this.#own) this.#remember();
+    others?.();
+    this.#area.value = text;
+    this.#changed(true);
+    this.#area.focus();
+  }
+
+  /** Forgets the text and what was before it. */
+  forget() {
+    this.#area.value = "";
+    this.#before = [];
+    by("file-told").textContent = "";
+    this.#changed(false);
   }
 
   /** Puts a word in place of a part of the text, in units. */
   replace(start, end, word) {
     this.#area.setRangeText(word, start, end, "end");
-    this.#changed();
+    this.#changed(true);
   }
 
   /** Writes everything that depends on the language. */
@@ -84,11 +115,13 @@ export class Input {
     by("samples").value = name;
   }
 
-  /** Long texts are put in place at once: the browser would insert them line by line, for seconds. It cannot take that back. */
+  /** Long texts are put in place at once: the browser would insert them line by line, for seconds. It cannot take that back; the
+      page's own button can. */
   #paste(event) {
     const pasted = lined(event.clipboardData.getData("text/plain"));
     if (pasted.length <= LONG) return;
     event.preventDefault();
+    this.#remember();
     this.replace(this.#area.selectionStart, this.#area.selectionEnd, pasted);
   }
 
@@ -102,38 +135,23 @@ export class Input {
     for (const kind of ["dragover", "dragleave"]) this.#area.addEventListener(kind, over);
     this.#area.addEventListener("drop", (event) => {
       over(event);
-      if (files(event)) this.#open([...event.dataTransfer.files]);
+      if (files(event)) this.#open(event.dataTransfer.files);
     });
     const elsewhere = (event) => files(event) && event.preventDefault(); // or the browser would leave the page for the file
     for (const kind of ["dragover", "drop"]) window.addEventListener(kind, elsewhere);
   }
 
   async #open(files) {
-    const read = [];
-    const told = [];
-    for (const file of files) {
-      const found = await this.#read(file);
-      if (found.text !== undefined) read.push({ name: file.name, text: found.text });
-      if (found.told) told.push(found.told);
-    }
-    if (read.length === 1) this.put(read[0].text);
-    if (read.length > 1) this.opened(read);
-    by("file-told").textContent = told.join(" ");
+    const read = await texts([...files]);
+    if (read.texts.length === 1) this.put(read.texts[0].text);
+    if (read.texts.length > 1) this.opened(read.texts);
+    by("file-told").textContent = read.told.join(" ");
   }
 
-  async #read(file) {
-    if (!/\.txt$/i.test(file.name)) return { told: say("file_kind", { name: file.name }) };
-    if (file.size > MOST_MEGABYTES * 2 ** 20) return { told: say("file_large", { name: file.name, limit: MOST_MEGABYTES }) };
-    const bytes = await file.arrayBuffer();
-    try {
-      return { text: lined(new TextDecoder("utf-8", { fatal: true }).decode(bytes)) };
-    } catch {
-      return { text: lined(new TextDecoder("windows-1252").decode(bytes)), told: say("file_cp1252", { name: file.name }) };
-    }
-  }
-
-  #changed() {
+  #changed(own) {
+    this.#own = own;
     this.name = undefined;
+    by("restore").hidden = !this.#before.length;
     by("samples").value = "";
     this.#counting?.abort();
     clearTimeout(this.#timer);
@@ -154,8 +172,8 @@ export class Input {
   #windows(count) {
     const limits = this.limits();
     if (!limits || !count) return undefined;
-    const inside = limits.max_tokens - 2;
-    return count <= inside ? 1 : Math.ceil((count - limits.window_overlap) / (inside - limits.window_overlap));
+    const [inside, own] = [limits.max_tokens - SPECIALS, count - SPECIALS];
+    return own <= inside ? 1 : Math.ceil((own - limits.window_overlap) / (inside - limits.window_overlap));
   }
 
   /** Asks the service for the exact figures of the text that is there. */
@@ -178,9 +196,4 @@ export class Input {
     by("windows-of").hidden = windows === undefined;
     by("windows").textContent = windows === undefined ? "" : say("windows", { n: windows });
   }
-}
-
-/** A text as a text area holds it: lines end with a line feed alone. */
-function lined(text) {
-  return text.replace(/\r\n?/g, "\n");
 }

@@ -1,21 +1,18 @@
 /* The playground: which task, asked of which model; one request at a time, that can be cancelled; and what came of it. */
 
 import { Kept } from "./annotations.js";
-import { asked, HEADED, request, route, size, TASKS, titles } from "./asking.js";
+import { drawn } from "./answers.js";
+import { HEADED, request, route, size, TASKS } from "./asking.js";
 import { Beside } from "./beside.js";
-import { classes } from "./classes.js";
 import { Collection } from "./collection.js";
-import { by, el } from "./dom.js";
+import { by, el, options } from "./dom.js";
 import { Entities } from "./entities.js";
 import { Input } from "./input.js";
-import { likeness } from "./likeness.js";
-import { candidates, clickable } from "./masks.js";
+import { Masking } from "./masking.js";
+import { answering, Models, nameOf, types } from "./models.js";
 import { told } from "./problems.js";
 import { Progress } from "./progress.js";
-import { choices, comparisons } from "./scores.js";
 import { trace } from "./trace.js";
-import { wordAt } from "./text.js";
-import { decoded } from "./vectors.js";
 import { number, say } from "./wording.js";
 
 const UNITS = ["sections", "paragraphs", "sentences", "documents"];
@@ -23,7 +20,7 @@ const LONG = 20_000; // units of a text whose words are not drawn anew at every 
 const PAUSE_MILLISECONDS = 400;
 
 export class Play {
-  #models = [];
+  #models;
   #task = "ner";
   #collected = new Collection(); // documents to compare
   #progress = new Progress();
@@ -32,19 +29,27 @@ export class Play {
   #drawing = new AbortController(); // of what is drawn of the last answer
   #last; // the last answer that was shown
   #problem; // the last error that was told
-  #original; // the word that was masked last
+  #left; // whether something was asked since that has no answer
   #pause; // the timer after which words are drawn
 
   /** `locked(error)` is told of refusals for want of a key. */
   constructor(service, locked) {
     this.service = service;
     this.locked = locked;
+    this.#models = new Models(service);
     this.input = new Input({
       count: (text, signal) => this.#count(text, signal),
       limits: () => this.#model()?.limits,
       opened: (documents) => this.#compare(documents),
     });
-    this.beside = new Beside((text) => this.input.put(text));
+    this.beside = new Beside((text, others) => this.input.put(text, others));
+    this.masking = new Masking({
+      input: this.input,
+      model: () => this.#model(),
+      busy: () => Boolean(this.#running),
+      ask: () => this.run(),
+      filled: () => this.#offerWords(),
+    });
     this.input.onchange(() => this.#textChanged());
     by("run").addEventListener("click", () => this.run());
     by("cancel").addEventListener("click", () => this.#running?.abort());
@@ -57,18 +62,35 @@ export class Play {
     this.speak();
   }
 
-  /** Asks which models there are. Tells `locked` where a key is needed. */
+  /** Asks which models there are, and tells whether they are known now. Tells `locked` where a key is needed. */
   async start() {
     try {
-      const { models } = await (await this.service.get("models")).json();
-      const details = models.map((model) => this.service.get(`models/${encodeURIComponent(nameOf(model))}`));
-      this.#models = await Promise.all((await Promise.all(details)).map((response) => response.json()));
+      await this.#models.ask();
     } catch (error) {
       this.#fail(error);
-      return;
+      return false;
     }
+    this.#clear();
     this.speak();
     this.input.recount();
+    return true;
+  }
+
+  /** Whether there are verdicts that no exported file holds. */
+  get unsaved() {
+    return this.#kept.unsaved;
+  }
+
+  /** Forgets the models, every text and everything that came of them. */
+  forget() {
+    this.#running?.abort();
+    for (const each of [this.#models, this.#kept, this.#collected, this.beside, this.masking]) each.forget();
+    this.#last = this.#view = undefined;
+    this.input.forget();
+    this.#drawing.abort();
+    by("trace").replaceChildren();
+    this.#clear();
+    this.speak();
   }
 
   /** Writes everything that depends on the language. */
@@ -97,26 +119,19 @@ export class Play {
 
   /** Whether a model has something of a task; until the models are known, every task is shown. */
   #served(task) {
-    return task === this.#task || !this.#models.length || this.#models.some((model) => asked(task, model).length);
-  }
-
-  /** The models that have something of the chosen task. */
-  #able() {
-    return this.#models.filter((model) => asked(this.#task, model).length);
+    return task === this.#task || !this.#models.known || this.#models.able(task).length > 0;
   }
 
   #model() {
-    const able = this.#able();
-    return able.find((model) => nameOf(model) === by("model").value) ?? able[0];
+    return this.#models.chosen(this.#task, by("model").value);
   }
 
   /** Shows the options that the task has. */
   #offer() {
-    const able = this.#able();
     const chosen = this.#model();
     options(
       "model",
-      able.map(nameOf),
+      this.#models.able(this.#task).map(nameOf),
       chosen && nameOf(chosen),
     );
     const task = this.#task === "all" ? "ner" : this.#task;
@@ -155,12 +170,13 @@ export class Play {
   // --- asking -------------------------------------------------------------------------------------------------------------
 
   async #count(text, signal) {
-    if (!this.#models.length) return null;
-    const model = this.#model() ?? this.#models[0];
-    const named = this.#models.length > 1 ? { model: nameOf(model) } : {};
+    const model = this.#model() ?? this.#models.first;
+    if (!model) return null;
+    const named = this.#models.several ? { model: nameOf(model) } : {};
     try {
       const body = { inputs: text, return_tokens: false, ...named };
-      return (await (await this.service.post("tokenize", body, { signal })).json()).results[0];
+      const { results, usage } = await (await this.service.post("tokenize", body, { signal })).json();
+      return { count: usage.tokens, windows: results[0].windows };
     } catch {
       return null; // the estimate stands; what is wrong is told when the text is asked about
     }
@@ -168,11 +184,12 @@ export class Play {
 
   /** Sends what was chosen, and shows what comes back. */
   async run() {
+    if (!this.#models.known && !(await this.start())) return;
     if (this.#running) return;
     const model = this.#model();
     const several = this.#task === "embed" && by("unit").value === "documents";
     this.#clear();
-    const missing = model ? (several && this.#collected.size < 2 ? "two_needed" : this.beside.missing) : "no_task";
+    const missing = model ? this.#missing(several) : "no_task";
     if (missing) {
       this.#unanswered(say(missing));
       return;
@@ -186,10 +203,17 @@ export class Play {
       documents,
       beside,
       unit: by("unit").value,
-      named: this.#able().length > 1,
+      named: this.#models.able(this.#task).length > 1,
       model: { ...model, name: nameOf(model) },
     });
     await this.#send({ task, text, documents: several ? documents : null, beside, model, head, body });
+  }
+
+  /** The key of the sentence that tells what is to be written before this can be asked; undefined where nothing is. */
+  #missing(several) {
+    if (several && this.#collected.size < 2) return "two_needed";
+    if (this.#task === "fill-mask" && this.input.text.trim() && !this.masking.some) return "mask_needed";
+    return this.beside.missing;
   }
 
   async #send(asked) {
@@ -197,7 +221,9 @@ export class Play {
     this.#running = new AbortController();
     const { signal } = this.#running;
     const began = performance.now();
-    const stop = this.#going(asked, signal);
+    const tokens = this.input.tokens(size(asked.body.inputs));
+    const coming = this.#progress.expected(nameOf(asked.model), tokens, () => this.service.metrics(signal));
+    const stop = this.#progress.show(coming);
     try {
       const response = await this.service.post(path, asked.body, { signal });
       const answer = await response.json();
@@ -217,31 +243,25 @@ export class Play {
     }
   }
 
-  /** Shows that a request goes on, and can be cancelled, until the function that is given back is called. */
-  #going({ body, model }, signal) {
-    const tokens = this.input.tokens(size(body.inputs));
-    const stop = this.#progress.show(this.#progress.expected(nameOf(model), tokens, () => this.service.metrics(signal)));
-    by("cancel").hidden = false;
-    by("run").disabled = true;
-    by("results").setAttribute("aria-busy", "true");
-    return () => {
-      stop();
-      by("cancel").hidden = true;
-      by("run").disabled = false;
-      by("results").removeAttribute("aria-busy");
-    };
-  }
-
   #clear() {
     this.#problem = undefined;
-    by("problem").hidden = by("stale").hidden = true;
+    by("problem").hidden = true;
+    this.#left = false;
+    this.#age();
     announce("");
+  }
+
+  /** Tells whether the answer that is shown is of before: of another text, or what was asked since has no answer. */
+  #age() {
+    const other = this.#last && !this.#last.documents && this.#last.text !== this.input.text;
+    by("stale").hidden = !(this.#last && (this.#left || other));
   }
 
   /** Tells why there is no answer; one before it stays where it is, verdicts and all, and is told to be of before. */
   #unanswered(sentence) {
     announce(sentence);
-    by("stale").hidden = !this.#last;
+    this.#left = true;
+    this.#age();
   }
 
   #fail(error) {
@@ -265,51 +285,42 @@ export class Play {
     const { task, answer, seconds, sent } = this.#last;
     this.#drawing.abort();
     this.#drawing = new AbortController();
-    by("answer").replaceChildren(...this.#shown(this.#last));
+    this.#age();
+    const masked = (text, masks) => this.masking.found(text, masks, this.#drawing.signal);
+    by("answer").replaceChildren(...drawn(this.#last, { entities: () => this.#entities(this.#last), masked }));
     by("answer").dataset.task = task;
     by("trace").replaceChildren(...trace({ ...sent, answer: this.#view ? null : answer }));
     const windows = answer.results.reduce((total, each) => total + (each.windows ?? 1), 0);
     announce(say("done", { seconds: number(seconds, 2), tokens: number(answer.usage.tokens), windows }));
   }
 
-  /** Everything that an answer holds, one element each. */
-  #shown({ text, documents, beside, model, head, answer }) {
-    const [result] = answer.results;
-    const shown = [];
-    if (result.entities) {
-      this.#view ??= new Entities({ text, entities: result.entities, answer, kept: this.#kept });
-      shown.push(this.#view.element());
-    }
-    if (result.labels) shown.push(classes(result.labels));
-    if (result.masks) shown.push(this.#masks(text, result.masks));
-    if (result.method) shown.push(comparisons({ texts: beside.texts, results: answer.results, model, head }));
-    if (result.choices) shown.push(choices({ ...beside, result }));
-    if (documents) shown.push(likeness(documents.map(({ name }, place) => part(name, answer.results[place]))));
-    else if (result.chunks) {
-      const named = titles(text, result.chunks);
-      shown.push(likeness(result.chunks.map((chunk, place) => part(named[place], chunk))));
-    }
-    return shown;
+  #entities({ text, model, head, answer }) {
+    this.#view ??= new Entities({
+      text,
+      entities: answer.results[0].entities,
+      answer,
+      kept: this.#kept,
+      model: nameOf(answer.model),
+      head: answering(model, "ner", head),
+      types: types(model),
+      reopen: (judged) => this.#reopen(judged),
+    });
+    return this.#view.element();
   }
 
-  #masks(text, masks) {
-    const put = (start, end, word) => {
-      this.input.replace(start, end, word);
-      this.#offerWords();
-      by("text").focus();
-    };
-    const found = candidates({ text, masks, original: this.#original, put });
-    found.append(this.#words(text));
-    return found;
+  /** Asks again for the entities of a document that was judged in part. */
+  #reopen({ text, model, head }) {
+    this.#task = "ner";
+    this.input.put(text);
+    this.speak();
+    for (const [id, value] of [["model", model], ["head", head]]) {
+      by(id).value = value;
+      this.#offer();
+    }
+    this.run();
   }
 
   // --- masking ------------------------------------------------------------------------------------------------------------
-
-  #words(text) {
-    const { signal } = this.#drawing;
-    const chosen = (start, end) => text === this.input.text && this.#mask(start, end); // else they are about to be drawn anew
-    return clickable({ text, mask: this.#model()?.mask_token ?? "", chosen, signal });
-  }
 
   /** Shows the text with words to click, in place of an answer that it has left behind. */
   #offerWords() {
@@ -317,12 +328,13 @@ export class Play {
     this.#drawing.abort();
     this.#drawing = new AbortController();
     this.#last = undefined;
-    by("stale").hidden = true;
+    this.#age();
     by("trace").replaceChildren();
-    by("answer").replaceChildren(this.#words(this.input.text));
+    by("answer").replaceChildren(this.masking.words(this.input.text, this.#drawing.signal));
   }
 
   #textChanged() {
+    this.#age();
     clearTimeout(this.#pause);
     const offer = () => this.#task === "fill-mask" && !this.#running && this.#offerWords();
     if (this.input.text.length > LONG) this.#pause = setTimeout(offer, PAUSE_MILLISECONDS);
@@ -330,32 +342,10 @@ export class Play {
   }
 
   #maskAtCursor() {
-    const word = wordAt(this.input.text, this.input.cursor, this.#model()?.mask_token);
-    if (word && !word.mask) this.#mask(word.start, word.end);
+    if (!this.masking.atCursor()) announce(say("no_word"));
   }
-
-  #mask(start, end) {
-    if (this.#running || !this.#model()) return;
-    this.#original = { start, word: this.input.text.slice(start, end) };
-    this.input.replace(start, end, this.#model().mask_token);
-    this.run();
-  }
-}
-
-/** A model as requests name it. */
-const nameOf = ({ name, version }) => `${name}:${version}`;
-
-function part(title, { embedding }) {
-  return { title, vector: decoded(embedding) };
 }
 
 function announce(sentence) {
   by("announced").textContent = sentence;
-}
-
-/** Fills a select, and hides it where there is nothing to choose. */
-function options(id, names, chosen) {
-  by(id).replaceChildren(...names.map((name) => el("option", { value: name }, name)));
-  if (names.includes(chosen)) by(id).value = chosen;
-  by(`${id}-of`).hidden = names.length < 2;
 }

@@ -33,20 +33,28 @@ export class Progress {
     return estimate({ tokens, known, speed, waiting });
   }
 
-  /** Shows that a request goes on, until the function that is given back is called. `coming` is a promise of `expected`. */
+  /** Shows that a request goes on, and can be cancelled, until the function that is given back is called. `coming` is a promise of
+      `expected`. */
   show(coming) {
     const began = performance.now();
     let expected;
     const tick = () => draw({ seconds: (performance.now() - began) / 1000, expected });
     coming.then((seconds) => (expected = seconds));
     tick();
-    by("going").hidden = false;
+    busy(true);
     const timer = setInterval(tick, TICK_MILLISECONDS);
     return () => {
       clearInterval(timer);
-      by("going").hidden = true;
+      busy(false);
     };
   }
+}
+
+function busy(on) {
+  by("going").hidden = by("cancel").hidden = !on;
+  by("run").disabled = on;
+  if (on) by("results").setAttribute("aria-busy", "true");
+  else by("results").removeAttribute("aria-busy");
 }
 
 /** Seconds for tokens, those that wait before them included; `known` is seconds for each of them, `speed` the engine's tokens a

@@ -1,4 +1,4 @@
-/* Prometheus' text format, read; and what is computed from two readings: rates, and quantiles of histograms. */
+/* Prometheus' text format, read; and what is computed from two readings: rates, and where quantiles lie. */
 
 const LINE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})?\s+(\S+)(?:\s+-?\d+)?$/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g;
@@ -56,18 +56,13 @@ export function since(later, earlier) {
   return restarted ? later : later.map((each) => ({ le: each.le, count: each.count - (before.get(each.le) ?? 0) }));
 }
 
-/** The quantile of a histogram, as PromQL's histogram_quantile: straight lines inside buckets; null where nothing was observed.
-
-    In the bucket without an upper bound it is the highest bound there is. */
-export function quantile(share, counted) {
+/** The bounds of a histogram between which its quantile lies, `{low, high}`: more it does not know; null where nothing was
+    observed. The last bucket has no bound, there `high` is Infinity. */
+export function between(share, counted) {
   const total = counted.at(-1)?.count ?? 0;
   if (!total) return null;
-  const rank = share * total;
-  const place = counted.findIndex((each) => each.count >= rank);
-  const { le, count } = counted[place];
-  const { le: low, count: below } = place ? counted[place - 1] : { le: 0, count: 0 };
-  if (le === Infinity) return low;
-  return low + ((le - low) * (rank - below)) / (count - below || 1);
+  const place = counted.findIndex((each) => each.count >= share * total);
+  return { low: place ? counted[place - 1].le : 0, high: counted[place].le };
 }
 
 /** How much a counter grew, by second; from its later value alone where the service was started anew. */

@@ -3,7 +3,7 @@
 import { bars, lines } from "./charts.js";
 import { el } from "./dom.js";
 import { told } from "./problems.js";
-import { buckets, parse, quantile, rate, since, sum, values, without } from "./prometheus.js";
+import { between, buckets, parse, rate, since, sum, values, without } from "./prometheus.js";
 import { number, say } from "./wording.js";
 
 const EVERY_MILLISECONDS = 2000;
@@ -30,8 +30,8 @@ export function figures(now, before, seconds) {
   };
 }
 
-/** Median and 95th percentile of a document's time by its class of length: `[{length, documents, half, most}]`, of what came since
-    the first reading, or of everything where nothing did. */
+/** Between which bounds median and 95th percentile of a document's time lie, by its class of length: `[{length, documents, half,
+    most}]`, of what came since the first reading, or of everything where nothing did. */
 export function latencies(now, first) {
   const metric = name("document_duration_seconds");
   const read = [now, first].map((page) => without(page, "task", "tokenize")); // the page itself asks that, and no engine answers
@@ -43,8 +43,8 @@ export function latencies(now, first) {
     .map((each, place) => ({
       length: LENGTHS[place],
       documents: each.at(-1)?.count ?? 0,
-      half: quantile(0.5, each),
-      most: quantile(0.95, each),
+      half: between(0.5, each),
+      most: between(0.95, each),
     }))
     .filter((each) => each.documents);
 }
@@ -134,11 +134,12 @@ export class Status {
   #latency(page) {
     const found = latencies(page, this.#first);
     if (!found.length) return [el("p", {}, say("no_documents"))];
-    const longest = Math.max(...found.map((each) => each.most));
+    const reach = ({ low, high }) => (Number.isFinite(high) ? high : low);
+    const longest = Math.max(...found.map((each) => reach(each.most)));
     const row = (each, key) => ({
       label: `${say(`length-${each.length}`)}, ${say(key)} (${number(each.documents)})`,
-      share: each[key] / longest,
-      told: `${number(each[key], each[key] < 10 ? 3 : 1)} s`,
+      share: reach(each[key]) / longest,
+      told: `${Number.isFinite(each[key].high) ? "≤" : ">"} ${seconds(reach(each[key]))}`,
       second: key === "most",
     });
     return [
@@ -146,6 +147,11 @@ export class Status {
       el("p", { class: "hint" }, say("latency_note")),
     ];
   }
+}
+
+/** A bound of a histogram as it was written: 2,5 s, not 2,500 s. */
+function seconds(bound) {
+  return `${number(bound, String(bound).split(".")[1]?.length ?? 0)} s`;
 }
 
 function served(page) {
