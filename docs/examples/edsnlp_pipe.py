@@ -24,7 +24,7 @@ from drlongformer.client.results import Entity
 
 
 class ServiceEntities:
-    """The pipe; `span._.drlongformer_score` is an entity's score.
+    """The pipe; `span._.drlongformer_score` is an entity's score, `span._.drlongformer_range` its exact place in the text.
 
     An entity that ends within a token of edsnlp's takes the whole token; of two that then overlap the longer counts.
     Connections are open while a batch is asked and no longer, so a pipe can be copied to edsnlp's worker processes.
@@ -32,8 +32,9 @@ class ServiceEntities:
 
     def __init__(self, url: str, key: Optional[str], options: Dict[str, Any]) -> None:  # noqa: UP006, UP045
         self._url, self._key, self._options = url, key, options
-        if not Span.has_extension("drlongformer_score"):
-            Span.set_extension("drlongformer_score", default=None)
+        for name in ("drlongformer_score", "drlongformer_range"):
+            if not Span.has_extension(name):
+                Span.set_extension(name, default=None)
 
     def __call__(self, doc: Any) -> Any:
         """One document."""
@@ -55,6 +56,7 @@ def _spans(doc: Any, entities: Sequence[Entity]) -> list[Any]:
         span = doc.char_span(entity.start, entity.end, label=entity.label, alignment_mode="expand")
         if span is not None:
             span._.drlongformer_score = entity.score
+            span._.drlongformer_range = (entity.start, entity.end)
             spans.append(span)
     return list(filter_spans(spans))
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from drlongformer.api.keys import KeyFile
 from drlongformer.client import (
     BadRequest,
     Document,
+    InvalidSetting,
     NotAllowed,
     OutOfTime,
     Question,
@@ -73,7 +74,9 @@ def test_every_task_is_answered_in_types(client: Client) -> None:
     [masks] = client.fill_mask("Le <mask> a une <mask>.", top_k=3).results
     assert [len(mask.predictions) for mask in masks.masks] == [3, 3]
     [tokens] = client.tokenize(TEXT).results
-    assert len(tokens.tokens) == tokens.count > 5
+    assert len(tokens.tokens or ()) == tokens.count > 5
+    [counted] = client.tokenize(TEXT, return_tokens=False).results
+    assert (counted.tokens, counted.count) == (None, tokens.count)
     assert {result.method for result in client.similarity([("toux", "fièvre")] * 2).results} == {"head"}
     assert [result.index for result in client.similarity_to("toux", ["a", "b", "c", "d", "e"]).results] == [0, 1, 2, 3, 4]
     [choice] = client.multiple_choice(QUESTION).results
@@ -157,6 +160,80 @@ def test_a_bad_document_is_told_by_its_place_among_all_or_reported(client: Clien
     answer = client.ner(texts, on_error="report")
     assert [result.index for result in answer.results] == [0, 1, 2, 3, 4, 5, 7, 8, 9]
     assert [(failed.index, failed.error.kind) for failed in answer.failures] == [(6, "empty-text")]
+
+
+def test_what_cannot_be_sent_is_a_failure_in_its_place_beside_all_others(client: Client) -> None:
+    texts: list[Any] = ["toux", "x \ud800", None, Document(text="\ud800", id="d"), "", *["toux"] * 5, float("nan")]
+    answer = client.ner(texts, on_error="report")
+    assert [result.index for result in answer.results] == [0, 5, 6, 7, 8, 9]
+    assert [(each.index, each.id) for each in answer.failures] == [(1, None), (2, None), (3, "d"), (4, None), (10, None)]
+    told = [each.error.detail for each in answer.failures]
+    assert "lone surrogate" in told[0]
+    assert "not None" in told[1]
+    assert [each.error.errors[0].loc for each in answer.failures] == [("inputs", index) for index in (1, 2, 3, 4, 10)]
+    [failure] = client.ner(texts[2:3], on_error="report").failures
+    assert failure.index == 0
+    with pytest.raises(BadRequest, match=r"inputs\.2: .* not None"):
+        client.ner(["toux", "toux", *texts[2:]])
+
+
+def test_pairs_sentences_and_questions_that_cannot_be_sent_are_failures_too(client: Client) -> None:
+    pairs: list[Any] = [("toux", "fièvre"), None, ("toux", "\ud800")]
+    sentences: list[Any] = ["toux", None, "\ud800", "fièvre"]
+    questions: list[Any] = [QUESTION, None]
+    assert [each.index for each in client.similarity(pairs, on_error="report").failures] == [1, 2]
+    answer = client.similarity_to("toux", sentences, on_error="report")
+    assert [each.index for each in answer.results] == [0, 3]
+    assert [each.error.errors[0].loc for each in answer.failures] == [("inputs", "sentences", 1), ("inputs", "sentences", 2)]
+    assert [each.index for each in client.multiple_choice(questions, on_error="report").failures] == [1]
+
+
+async def test_the_awaiting_client_takes_what_a_generator_awaits(address: str, client: Client) -> None:
+    async def texts() -> AsyncIterator[str]:
+        for text in ("toux", "fièvre", "douleur", "toux", "toux"):
+            await asyncio.sleep(0)
+            yield text
+
+    async def pairs() -> AsyncIterator[tuple[str, str]]:
+        yield ("toux", "fièvre")
+
+    async with AsyncClient(address) as awaited:
+        answer = await awaited.ner(texts())
+        assert answer.results == client.ner(["toux", "fièvre", "douleur", "toux", "toux"]).results
+        assert len((await awaited.similarity(pairs())).results) == 1
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "ftp://x", "http://", "", "//x", "http://x:port"])
+def test_an_address_without_a_scheme_or_a_host_is_refused_at_once(url: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(InvalidSetting, match="begin with http"):
+            kind(url)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"ca": "nope.pem"}, "nope.pem cannot be read"),
+        ({"ca": __file__}, "test_client.py cannot be read"),
+        ({"certificate": ("me.pem", "me.key")}, "me.pem and me.key cannot be read"),
+        ({"concurrency": 0}, "concurrency is 0"),
+        ({"key": ""}, "0 characters"),
+        ({"key": "geheim\n"}, "7 characters"),
+    ],
+)
+def test_settings_that_cannot_be_kept_are_refused_with_their_name(options: Any, told: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(InvalidSetting) as raised:
+            kind(**options)
+        assert told in str(raised.value)
+        assert "geheim" not in str(raised.value)
+
+
+async def test_where_nobody_listens_nobody_is_ready() -> None:
+    with Client("http://127.0.0.1:9") as client:
+        assert (client.is_ready(), client.is_alive()) == (False, False)
+    async with AsyncClient("http://127.0.0.1:9") as awaited:
+        assert not await awaited.is_ready()
 
 
 def test_the_bar_reaches_its_end(address: str, capsys: pytest.CaptureFixture[str]) -> None:

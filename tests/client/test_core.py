@@ -16,11 +16,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drlongformer.client import calls, core, errors
-from drlongformer.client.calls import Document, Question
 from drlongformer.client.core import Core, Outcome, Pause, Policy, Reply, Send, Step, Steps
-from drlongformer.client.errors import Busy, Failed, NotAllowed, OutOfTime, TooLong, UnexpectedAnswer, Unreachable
+from drlongformer.client.errors import (
+    BadRequest,
+    Busy,
+    Failed,
+    InvalidSetting,
+    NotAllowed,
+    OutOfTime,
+    TooLong,
+    UnexpectedAnswer,
+    Unreachable,
+    Untrusted,
+)
 from drlongformer.client.results import Answer, Entities
-from drlongformer.errors import InvalidRequest
+from drlongformer.client.units import Document, Question
 
 T = TypeVar("T")
 
@@ -320,14 +330,15 @@ def test_bodies_are_json_with_the_options_beside_the_inputs() -> None:
 
 
 def test_a_text_that_utf8_cannot_write_is_refused_by_its_place_and_not_quoted() -> None:
-    with pytest.raises(InvalidRequest, match="document 1 holds a lone surrogate") as raised:
+    with pytest.raises(BadRequest, match=r"inputs\.1: holds a lone surrogate") as raised:
         list(calls.ner(["a", "Canari\ud800"]).units)
     assert "Canari" not in repr(raised.value)
+    assert raised.value.problem.errors[0].loc == ("inputs", 1)
 
 
 @pytest.mark.parametrize("changes", [{"deadline_seconds": 0}, {"retries": -1}, {"request_bytes": 0}])
 def test_a_policy_that_cannot_be_kept_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidSetting):
         Policy(**changes)
 
 
@@ -344,7 +355,7 @@ def test_given_chunks_travel_with_their_texts_however_the_call_is_cut() -> None:
 
 @pytest.mark.parametrize("texts", [["a", "b"], iter(["a"])])
 def test_texts_without_their_own_list_of_chunks_are_refused_before_anything_is_sent(texts: Any) -> None:
-    with pytest.raises(InvalidRequest, match="1 lists of chunks for"):
+    with pytest.raises(BadRequest, match="1 lists of chunks for"):
         calls.embed(texts, chunks=[[[0, 1]]])
 
 
@@ -362,6 +373,18 @@ def test_the_services_sentences_count_from_the_first_document_of_the_call() -> N
     assert told.moved(0) == told
 
 
+@pytest.mark.parametrize(
+    "place", [("inputs", 1, "text"), ("inputs", "sentences", 1), ("chunks", 1, 0), ("embed", "chunks", 1, 0)]
+)
+def test_a_place_is_moved_in_the_sentence_as_it_is_in_the_list(place: tuple[str | int, ...]) -> None:
+    field = errors.FieldError(loc=place, msg="must be a string")
+    dotted = ".".join(map(str, place))
+    told = errors.Problem(type="", title="", status=422, detail=f"{dotted}: must be a string", errors=(field,))
+    moved = told.moved(40)
+    assert moved.errors[0].loc == tuple(41 if part == 1 else part for part in place)
+    assert moved.detail == f"{dotted.replace('1', '41')}: must be a string"
+
+
 def test_given_chunks_of_an_analysis_travel_with_their_texts_too() -> None:
     lists = [[[place, place + 1]] for place in range(3)]
     embed: Any = {"chunks": lists, "pooling": "mean"}
@@ -375,5 +398,97 @@ def test_given_chunks_of_an_analysis_travel_with_their_texts_too() -> None:
     alone = calls.analyze("Toux.", ["embed"], embed={"chunks": [[0, 4]]})
     assert json.loads(alone.body(tuple(alone.units)))["embed"]["chunks"] == [[[0, 4]]]
     assert embed == {"chunks": lists, "pooling": "mean"}
-    with pytest.raises(InvalidRequest, match="2 lists of chunks for 1 texts"):
+    with pytest.raises(BadRequest, match="2 lists of chunks for 1 texts"):
         calls.analyze(["Toux."], ["embed"], embed={"chunks": lists[:2]})
+
+
+NONE: Any = None
+NO_TEXTS: list[Any] = [None, 3.5, float("nan"), b"a", ["a"], {"text": {1, 2}}, {"text": "\udfff"}]
+NO_TEXTS += [Document(text="a\ud800", id="x")]
+MISSPELT: Any = {"min_scor": 0.5}
+SHOWN: Any = {"progress": True}
+SET: Any = {1}
+NO_PAIRS: list[Any] = ["ab", ("a",)]
+
+
+@pytest.mark.parametrize("unit", NO_TEXTS, ids=lambda unit: type(unit).__name__)
+def test_what_is_no_text_is_refused_by_its_place_or_stands_for_a_failure(unit: Any) -> None:
+    with pytest.raises(BadRequest, match=r"inputs\.1: ") as raised:
+        list(calls.ner(["a", unit]).units)
+    assert raised.value.problem.instance == ""
+    job = calls.ner(["a", unit, "b"], on_error="report")
+    first, stand_in, last = (json.loads(each) for each in job.units)
+    assert (first, last) == ("a", "b")
+    assert stand_in in (None, {"id": "x"})
+    assert [(index, problem.kind) for index, problem in job.unfit.items()] == [(1, "invalid-request")]
+
+
+@pytest.mark.parametrize(
+    ("units", "places"),
+    [
+        (calls.similarity([("a", "b"), NONE, *NO_PAIRS, ("\ud800", "b")], on_error="report"), [1, 2, 3, 4]),
+        (calls.similarity_to("a", ["b", NONE, "\ud800"], on_error="report"), [1, 2]),
+        (calls.multiple_choice([NONE, Question(question="\ud800", options={})], on_error="report"), [0, 1]),
+    ],
+)
+def test_pairs_sentences_and_questions_are_looked_at_alike(units: Any, places: list[int]) -> None:
+    assert len(list(units.units)) > len(places) or places[0] == 0
+    assert list(units.unfit) == places
+    assert [problem.errors[0].loc[-1] for problem in units.unfit.values()] == places
+
+
+def test_texts_pairs_and_questions_may_come_in_the_form_of_http() -> None:
+    [text] = calls.ner([{"text": "a", "id": "k"}]).units
+    [alone] = calls.ner({"text": "a"}).units
+    [pair] = calls.similarity([{"text1": "a", "text2": "b", "id": "p"}]).units
+    [question] = calls.multiple_choice({"question": "q", "options": {"a": "1", "b": "2"}}).units
+    assert (json.loads(text), json.loads(alone)) == ({"text": "a", "id": "k"}, {"text": "a"})
+    assert json.loads(pair) == {"text1": "a", "text2": "b", "id": "p"}
+    assert json.loads(question) == {"question": "q", "options": {"a": "1", "b": "2"}}
+
+
+@pytest.mark.parametrize("inputs", [3, None, b"abc"])
+def test_what_holds_no_texts_is_refused_in_a_sentence(inputs: Any) -> None:
+    with pytest.raises(BadRequest, match="inputs: must be a text"):
+        calls.ner(inputs)
+    with pytest.raises(BadRequest, match=r"inputs\.sentences: must be several texts"):
+        calls.similarity_to("a", inputs)
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda: calls.ner("a", **MISSPELT), "min_scor: is no option of /ner; did you mean 'min_score'"),
+        (lambda: calls.tokenize("a", **SHOWN), "progress: is no option of /tokenize; there are head"),
+        (lambda: calls.analyze("a", ["ner"], ner={"model": "m"}), "ner.model: is no option of /ner in an analysis"),
+        (lambda: calls.embed("a", dimensions=SET), "dimensions: holds something that JSON has no form for"),
+        (lambda: calls.similarity_to("\ud800", ["a"]), "inputs.source: holds a lone surrogate"),
+        (lambda: calls.embed(["a"], chunks=[[(0, {1})]]), "chunks.0: holds something"),
+    ],
+)
+def test_an_option_at_fault_is_told_by_its_name(ask: Any, told: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        ask()
+    assert told in str(raised.value)
+
+
+def test_a_failure_seen_here_is_told_in_place_of_what_the_service_says() -> None:
+    told = {"type": "/problems/invalid-request", "title": "Invalid request", "status": 422, "detail": "inputs.1: must be",
+            "instance": "i", "errors": []}  # fmt: skip
+    good = {"index": 0, "tokens": 3, "windows": 1, "truncated": False, "entities": []}
+    body = {"model": MODEL, "results": [good, {"index": 1, "error": told}], "usage": {"documents": 1, "tokens": 3}}
+    job = calls.ner(["z", "a", NONE], on_error="report")
+    batch = core.Batch(start=1, units=tuple(job.units)[1:])
+    answer = core.join(job, World([reply(body)]).drive(Core(policy=Policy()).ask(job, batch)))
+    [failed] = answer.failures
+    assert (failed.index, failed.error.errors[0].loc) == (2, ("inputs", 2))
+    assert "not None" in failed.error.detail
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
+    world = World([Untrusted("no")])
+    with pytest.raises(Untrusted):
+        world.drive(core.exchange("POST", "/ner", world.policy()))
+    with pytest.raises(Untrusted):
+        World([Untrusted("no")]).drive(Core(policy=Policy()).health("/readyz"))
+    assert World([Unreachable("no")]).drive(Core(policy=Policy()).health("/readyz")) is False

@@ -50,3 +50,5 @@ def test_entities_of_the_service_become_those_of_the_document(tmp_path: Path) ->
             assert any(span.start_char < entity.end and entity.start < span.end_char for span in doc.ents)
         assert {span.label_ for span in doc.ents} == {"SYMPTOM"}
         assert all(0 <= span._.drlongformer_score <= 1 for span in doc.ents)
+        exact = {(entity.start, entity.end) for entity in result.entities}
+        assert {span._.drlongformer_range for span in doc.ents} <= exact

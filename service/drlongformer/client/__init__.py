@@ -8,12 +8,12 @@ with Client("http://127.0.0.1:8000", key="...") as client:
 
 from drlongformer.client.awaiting import AsyncClient
 from drlongformer.client.blocking import Client
-from drlongformer.client.calls import Document, Question
 from drlongformer.client.errors import (
     BadRequest,
     Busy,
     ClientError,
     Failed,
+    InvalidSetting,
     NotAllowed,
     OutOfTime,
     Problem,
@@ -21,8 +21,10 @@ from drlongformer.client.errors import (
     TooLong,
     UnexpectedAnswer,
     Unreachable,
+    Untrusted,
 )
 from drlongformer.client.results import Answer, Embeddings
+from drlongformer.client.units import Document, Question
 
 __all__ = [
     "Answer",
@@ -34,6 +36,7 @@ __all__ = [
     "Document",
     "Embeddings",
     "Failed",
+    "InvalidSetting",
     "NotAllowed",
     "OutOfTime",
     "Problem",
@@ -42,4 +45,5 @@ __all__ = [
     "TooLong",
     "UnexpectedAnswer",
     "Unreachable",
+    "Untrusted",
 ]

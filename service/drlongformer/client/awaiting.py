@@ -1,17 +1,20 @@
-"""`AsyncClient`: the routes as coroutines. How they are asked is `core.py`'s; here it is driven by awaiting."""
+"""`AsyncClient`: the routes as coroutines. How they are asked is `core.py`'s; here it is driven by awaiting.
+
+Units may come from an asynchronous generator, too; that is read to its end before the first of them is sent.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
 from drlongformer.client import calls, connection, core
-from drlongformer.client.calls import A, Job, Question, R, Texts
+from drlongformer.client.calls import A, Job, R
 from drlongformer.client.core import Batch, Core, Outcome, Part, Pause, Send, Steps
 from drlongformer.client.results import (
     Analysis,
@@ -27,8 +30,14 @@ from drlongformer.client.results import (
     Tokens,
     UsageReport,
 )
+from drlongformer.client.units import Question
 
 T = TypeVar("T")
+
+Texts = calls.Texts | AsyncIterable[calls.Text]
+Pairs = calls.Pairs | AsyncIterable[tuple[str, str] | Mapping[str, Any]]
+Sentences = calls.Sentences | AsyncIterable[str]
+Questions = calls.Questions | AsyncIterable[Question | Mapping[str, Any]]
 
 
 class AsyncClient:
@@ -41,23 +50,23 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
         **options: Unpack[connection.Options],
     ) -> None:
-        """`transport` takes the network's place."""
+        """`transport` takes the network's place. Raises InvalidSetting."""
+        self._concurrency = connection.concurrency(options)
         self._core = Core(policy=connection.policy(options))
         self._http = httpx.AsyncClient(**connection.Connection.of(url, options).arguments(), transport=transport)
-        self._concurrency = max(1, options.get("concurrency", connection.CONCURRENCY))
         self._progress = options.get("progress", False)
 
     async def embed(self, inputs: Texts, **options: Unpack[calls.EmbedOptions]) -> Embeddings:
         """One vector for each document."""
-        return await self._run(calls.embed(inputs, **options))
+        return await self._run(calls.embed(await _listed(inputs), **options))
 
     async def ner(self, inputs: Texts, **options: Unpack[calls.NerOptions]) -> Answer[Entities]:
         """The entities of each document."""
-        return await self._run(calls.ner(inputs, **options))
+        return await self._run(calls.ner(await _listed(inputs), **options))
 
     async def classify(self, inputs: Texts, **options: Unpack[calls.ClassifyOptions]) -> Answer[Labels]:
         """The labels of each document, best first."""
-        return await self._run(calls.classify(inputs, **options))
+        return await self._run(calls.classify(await _listed(inputs), **options))
 
     async def analyze(
         self,
@@ -66,29 +75,27 @@ class AsyncClient:
         **options: Unpack[calls.AnalyzeOptions],
     ) -> Answer[Analysis]:
         """Several tasks about each document, from as few passes of the model as can be."""
-        return await self._run(calls.analyze(inputs, tasks, **options))
+        return await self._run(calls.analyze(await _listed(inputs), tasks, **options))
 
     async def fill_mask(self, inputs: Texts, **options: Unpack[calls.FillMaskOptions]) -> Answer[Masks]:
         """Words that may stand where each document has a mask."""
-        return await self._run(calls.fill_mask(inputs, **options))
+        return await self._run(calls.fill_mask(await _listed(inputs), **options))
 
-    async def tokenize(self, inputs: Texts, **options: Unpack[calls.Common]) -> Answer[Tokens]:
+    async def tokenize(self, inputs: Texts, **options: Unpack[calls.TokenizeOptions]) -> Answer[Tokens]:
         """The model's tokens of each document."""
-        return await self._run(calls.tokenize(inputs, **options))
+        return await self._run(calls.tokenize(await _listed(inputs), **options))
 
-    async def similarity(self, pairs: Iterable[tuple[str, str]], **options: Unpack[calls.Common]) -> Answer[Similarity]:
+    async def similarity(self, pairs: Pairs, **options: Unpack[calls.Common]) -> Answer[Similarity]:
         """How alike the two texts of each pair are."""
-        return await self._run(calls.similarity(pairs, **options))
+        return await self._run(calls.similarity(await _listed(pairs), **options))
 
-    async def similarity_to(self, source: str, sentences: Iterable[str], **options: Unpack[calls.Common]) -> Answer[Similarity]:
+    async def similarity_to(self, source: str, sentences: Sentences, **options: Unpack[calls.Common]) -> Answer[Similarity]:
         """How alike one text is to each of several."""
-        return await self._run(calls.similarity_to(source, sentences, **options))
+        return await self._run(calls.similarity_to(source, await _listed(sentences), **options))
 
-    async def multiple_choice(
-        self, questions: Question | Iterable[Question], **options: Unpack[calls.ChoiceOptions]
-    ) -> Answer[Choice]:
+    async def multiple_choice(self, questions: Questions, **options: Unpack[calls.ChoiceOptions]) -> Answer[Choice]:
         """Which options of each question are right."""
-        return await self._run(calls.multiple_choice(questions, **options))
+        return await self._run(calls.multiple_choice(await _listed(questions), **options))
 
     async def models(self) -> tuple[ModelSummary, ...]:
         """Every model that is served."""
@@ -115,11 +122,11 @@ class AsyncClient:
         return core.read(dict[str, Any], await self._drive(self._core.get("/openapi.json")))
 
     async def is_alive(self) -> bool:
-        """Whether the process answers and no engine hangs; asked once. Raises Unreachable."""
+        """Whether the process answers and no engine hangs; asked once. Raises Untrusted."""
         return await self._drive(self._core.health("/livez"))
 
     async def is_ready(self) -> bool:
-        """Whether new requests are welcome; asked once. Raises Unreachable."""
+        """Whether new requests are welcome; asked once, and False where nobody answers. Raises Untrusted."""
         return await self._drive(self._core.health("/readyz"))
 
     async def close(self) -> None:
@@ -183,3 +190,8 @@ class AsyncClient:
             return connection.reply(await self._http.request(**connection.arguments(step)))
         except httpx.HTTPError as error:
             return connection.failure(error, step)
+
+
+async def _listed(units: Any) -> Any:
+    """The units themselves; those of an asynchronous generator as a list."""
+    return [each async for each in units] if isinstance(units, AsyncIterable) else units

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
 from drlongformer.client import calls, connection, core
-from drlongformer.client.calls import A, Job, Question, R, Texts
+from drlongformer.client.calls import A, Job, Pairs, Questions, R, Sentences, Texts
 from drlongformer.client.core import Batch, Core, Outcome, Part, Pause, Send, Steps
 from drlongformer.client.results import (
     Analysis,
@@ -41,10 +41,10 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         **options: Unpack[connection.Options],
     ) -> None:
-        """`transport` takes the network's place."""
+        """`transport` takes the network's place. Raises InvalidSetting."""
+        self._concurrency = connection.concurrency(options)
         self._core = Core(policy=connection.policy(options))
         self._http = httpx.Client(**connection.Connection.of(url, options).arguments(), transport=transport)
-        self._concurrency = max(1, options.get("concurrency", connection.CONCURRENCY))
         self._progress = options.get("progress", False)
 
     def embed(self, inputs: Texts, **options: Unpack[calls.EmbedOptions]) -> Embeddings:
@@ -72,21 +72,19 @@ class Client:
         """Words that may stand where each document has a mask."""
         return self._run(calls.fill_mask(inputs, **options))
 
-    def tokenize(self, inputs: Texts, **options: Unpack[calls.Common]) -> Answer[Tokens]:
+    def tokenize(self, inputs: Texts, **options: Unpack[calls.TokenizeOptions]) -> Answer[Tokens]:
         """The model's tokens of each document."""
         return self._run(calls.tokenize(inputs, **options))
 
-    def similarity(self, pairs: Iterable[tuple[str, str]], **options: Unpack[calls.Common]) -> Answer[Similarity]:
+    def similarity(self, pairs: Pairs, **options: Unpack[calls.Common]) -> Answer[Similarity]:
         """How alike the two texts of each pair are."""
         return self._run(calls.similarity(pairs, **options))
 
-    def similarity_to(self, source: str, sentences: Iterable[str], **options: Unpack[calls.Common]) -> Answer[Similarity]:
+    def similarity_to(self, source: str, sentences: Sentences, **options: Unpack[calls.Common]) -> Answer[Similarity]:
         """How alike one text is to each of several."""
         return self._run(calls.similarity_to(source, sentences, **options))
 
-    def multiple_choice(
-        self, questions: Question | Iterable[Question], **options: Unpack[calls.ChoiceOptions]
-    ) -> Answer[Choice]:
+    def multiple_choice(self, questions: Questions, **options: Unpack[calls.ChoiceOptions]) -> Answer[Choice]:
         """Which options of each question are right."""
         return self._run(calls.multiple_choice(questions, **options))
 
@@ -115,11 +113,11 @@ class Client:
         return core.read(dict[str, Any], self._drive(self._core.get("/openapi.json")))
 
     def is_alive(self) -> bool:
-        """Whether the process answers and no engine hangs; asked once. Raises Unreachable."""
+        """Whether the process answers and no engine hangs; asked once. Raises Untrusted."""
         return self._drive(self._core.health("/livez"))
 
     def is_ready(self) -> bool:
-        """Whether new requests are welcome; asked once. Raises Unreachable."""
+        """Whether new requests are welcome; asked once, and False where nobody answers. Raises Untrusted."""
         return self._drive(self._core.health("/readyz"))
 
     def close(self) -> None:

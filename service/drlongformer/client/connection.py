@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypedDict
@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 
 from drlongformer import __version__
 from drlongformer.client.core import Outcome, Policy, Reply, Send
-from drlongformer.client.errors import OutOfTime, Unreachable
+from drlongformer.client.errors import InvalidSetting, OutOfTime, Unreachable, Untrusted
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 CONCURRENCY = 4
@@ -47,7 +47,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where the service is and how it is reached (see `Options`); the key is left out of every repr."""
+    """Where the service is and how it is reached (see `Options`); the key is left out of every repr. Raises InvalidSetting."""
 
     url: str
     key: str | None = field(default=None, repr=False)
@@ -55,6 +55,11 @@ class Connection:
     certificate: tuple[Path | str, Path | str] | None = None
     trust_env: bool = False
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_url(self.url)
+        if self.key is not None and not (self.key and self.key.isascii() and self.key.isprintable()):
+            raise InvalidSetting(f"the key ({len(self.key)} characters) is empty or holds a character that no header can carry")
 
     @classmethod
     def of(cls, url: str, options: Mapping[str, Any]) -> Connection:
@@ -77,10 +82,40 @@ class Connection:
     def _verified(self) -> ssl.SSLContext | bool:
         if self.ca is None and self.certificate is None:
             return True
-        context = ssl.create_default_context(cafile=self.ca)
+        with _naming(self.ca):
+            context = ssl.create_default_context(cafile=self.ca)
         if self.certificate is not None:
-            context.load_cert_chain(*self.certificate)
+            with _naming(*self.certificate):
+                context.load_cert_chain(*self.certificate)
         return context
+
+
+@contextmanager
+def _naming(*files: Path | str | None) -> Iterator[None]:
+    """What is wrong with files of TLS, told with their names; Python's own errors have none."""
+    try:
+        yield
+    except OSError as error:  # SSLError is one
+        named = " and ".join(str(file) for file in files)
+        raise InvalidSetting(f"{named} cannot be read as PEM: {error.strerror or type(error).__name__}") from None
+
+
+def _check_url(url: str) -> None:
+    """Raises InvalidSetting; an address may hold a password, so it is not quoted."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise InvalidSetting(f"the address must begin with http:// or https:// and name a host, as {DEFAULT_URL} does")
+
+
+def concurrency(options: Mapping[str, Any]) -> int:
+    """How many requests of a call may be under way together. Raises InvalidSetting."""
+    asked: int = options.get("concurrency", CONCURRENCY)
+    if asked < 1:
+        raise InvalidSetting(f"concurrency is {asked}, the least is 1")
+    return asked
 
 
 def policy(options: Mapping[str, Any]) -> Policy:
@@ -115,10 +150,22 @@ def reply(response: httpx.Response) -> Reply:
 
 def failure(error: httpx.HTTPError, step: Send) -> Outcome:
     """What came instead of an answer. Raises OutOfTime where the time is used up."""
+    if _is_of_tls(error):
+        return Untrusted(f"{step.path} was not asked, for TLS failed: {error}")
     kind = type(error).__name__
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):
         raise OutOfTime(f"{step.path} was not answered within {step.seconds:.3g} seconds ({kind})") from None
     return Unreachable(f"{step.path} was not answered: {kind}: {error}")
+
+
+def _is_of_tls(error: BaseException) -> bool:
+    """Whether TLS itself refused, which another attempt does not change; a connection that ended within it may come again."""
+    while not isinstance(error, ssl.SSLError):
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return False
+        error = cause
+    return not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError)
 
 
 class Bar(Protocol):

@@ -28,16 +28,17 @@ from pydantic import TypeAdapter, ValidationError
 from drlongformer.client.calls import A, Job, R
 from drlongformer.client.errors import (
     Busy,
+    InvalidSetting,
     OutOfTime,
     Problem,
     Refused,
     TooLong,
     UnexpectedAnswer,
     Unreachable,
+    Untrusted,
     refusal,
 )
 from drlongformer.client.results import Failure, Limits, Model, ModelDetails, ModelList, ModelSummary, Usage
-from drlongformer.errors import InvalidRequest
 
 T = TypeVar("T")
 
@@ -82,7 +83,8 @@ class Policy:
     """How long and how often one request is tried.
 
     deadline_seconds: for one request with all its attempts and pauses; the service is told what is left of it. retries:
-    attempts after the first. request_bytes: of documents in one request, at most; one that is longer goes alone.
+    attempts after the first. request_bytes: of documents in one request, at most; one that is longer goes alone. Raises
+    InvalidSetting.
     """
 
     deadline_seconds: float = 300.0
@@ -93,7 +95,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not self.deadline_seconds > 0 or self.retries < 0 or self.request_bytes < 1:
-            raise InvalidRequest(
+            raise InvalidSetting(
                 f"a deadline of {self.deadline_seconds} seconds, {self.retries} retries, {self.request_bytes} bytes a request: "
                 "the first and the last must be above 0, retries not below"
             )
@@ -119,7 +121,7 @@ def exchange(method: str, path: str, policy: Policy, *, body: bytes | None = Non
         if error is None:
             assert isinstance(outcome, Reply)
             return outcome
-        again = isinstance(error, Unreachable | Busy) and attempt <= policy.retries
+        again = isinstance(error, Unreachable | Busy) and not isinstance(error, Untrusted) and attempt <= policy.retries
         pause = policy.pause_seconds(attempt, error)
         if not again or policy.clock() + pause >= deadline:
             raise error
@@ -228,10 +230,12 @@ class Core:
         return exchange("GET", path, self.policy)
 
     def health(self, path: str) -> Steps[bool]:
-        """Whether a health route says yes; asked once, for a no is an answer too. Raises Unreachable."""
+        """Whether a health route says yes; asked once, for a no is an answer too, and so is nobody there. Raises Untrusted."""
         try:
             yield from exchange("GET", path, dataclasses.replace(self.policy, retries=0))
-        except Busy:
+        except Untrusted:
+            raise
+        except (Busy, Unreachable):
             return False
         return True
 
@@ -272,11 +276,16 @@ def _part(job: Job[R, A], batch: Batch, reply: Reply) -> Part[R]:
         return Part(
             model=_as(Model, told["model"]),
             results=tuple(_as(job.single, result) for result in placed if "error" not in result),
-            failures=tuple(dataclasses.replace(each, error=each.error.moved(batch.start)) for each in failures),
+            failures=tuple(dataclasses.replace(each, error=_cause(job, batch, each)) for each in failures),
             usage=_as(Usage, told["usage"]),
         )
     except (KeyError, TypeError) as error:
         raise UnexpectedAnswer(f"the answer of {job.path} is not of the known form: {type(error).__name__}") from None
+
+
+def _cause(job: Job[R, A], batch: Batch, failure: Failure) -> Problem:
+    """What is wrong with a unit: what was seen here, where something stood in its place, else what the service told."""
+    return job.unfit.get(failure.index) or failure.error.moved(batch.start)
 
 
 def model_list(reply: Reply) -> tuple[ModelSummary, ...]:

@@ -1,17 +1,20 @@
 """What can go wrong when the service is asked, in one tree; a refusal carries the service's own problem (RFC 9457).
 
     ClientError
-    ├── Unreachable        no answer came: the name, the connection, TLS or HTTP itself failed
+    ├── InvalidSetting     an address, a file or a number that a client cannot work with; raised where it is made
+    ├── Unreachable        no answer came: the name, the connection or HTTP itself failed
+    │   └── Untrusted          TLS failed, say over a certificate; never tried again
     ├── OutOfTime          the time that the call was given passed
     ├── UnexpectedAnswer   an answer that is not of the contract's form
     └── Refused            the service answered with a problem
-        ├── BadRequest         the request can be mended (4xx)
+        ├── BadRequest         the request can be mended (4xx), or cannot even be sent as it is
         │   ├── NotAllowed         no valid key, or one without the scope (401, 403)
         │   └── TooLong            over a limit on bytes, tokens or windows (413)
         ├── Busy               come back later (429, 502, 503); told after the last attempt
         └── Failed             the service failed (500), or did not answer before the deadline it was told (504)
 
-Messages are the service's own: limits and figures, never a word of a text.
+Messages are the service's own: limits and figures, never a word of a text. What cannot be sent (a lone surrogate, no text where
+one belongs, an option that no route has) is refused or reported here, by a problem of the form that the service's have.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ from drlongformer.errors import DrLongformerError
 
 _NUMBERED: Final = re.compile(r"\b(document|pair|question|sentence) (\d+)\b")
 """How the service's sentences name one of a request's documents."""
+_PLACED: Final = re.compile(r"^(inputs(?:\.sentences)?|(?:embed\.)?chunks)\.(\d+)")
+"""The same, where a sentence begins with its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +68,13 @@ class Problem:
 
 def _renumbered(sentence: str, start: int) -> str:
     """The service's own sentence, its documents counted from the first of the call."""
-    return _NUMBERED.sub(lambda found: f"{found[1]} {int(found[2]) + start}", sentence) if start else sentence
+    sentence = _PLACED.sub(lambda found: f"{found[1]}.{int(found[2]) + start}", sentence)
+    return _NUMBERED.sub(lambda found: f"{found[1]} {int(found[2]) + start}", sentence)
 
 
 def _names_one(loc: tuple[str | int, ...]) -> bool:
-    return loc[:1] in (("inputs",), ("chunks",)) and any(isinstance(part, int) for part in loc)
+    its = loc[:1] in (("inputs",), ("chunks",)) or loc[:2] == ("embed", "chunks")
+    return its and any(isinstance(part, int) for part in loc)
 
 
 def _moved(loc: tuple[str | int, ...], start: int) -> tuple[str | int, ...]:
@@ -81,8 +88,16 @@ class ClientError(DrLongformerError):
     """The root of the client's errors."""
 
 
+class InvalidSetting(ClientError):
+    """An address, a file or a number that a client cannot work with."""
+
+
 class Unreachable(ClientError):
     """No answer came."""
+
+
+class Untrusted(Unreachable):
+    """TLS failed: one side does not trust the other's certificate, or what answers speaks no TLS."""
 
 
 class OutOfTime(ClientError):
@@ -107,7 +122,7 @@ class Refused(ClientError):
 
 
 class BadRequest(Refused):
-    """The request can be mended."""
+    """The request can be mended; `problem.instance` is empty where it was never sent."""
 
 
 class NotAllowed(BadRequest):
@@ -131,3 +146,12 @@ def refusal(problem: Problem, *, retry_after_seconds: float | None) -> Refused:
     kinds: dict[int, type[Refused]] = {401: NotAllowed, 403: NotAllowed, 413: TooLong, 429: Busy, 502: Busy, 503: Busy}
     kind = kinds.get(problem.status, BadRequest if problem.status < 500 else Failed)
     return kind(problem, retry_after_seconds=retry_after_seconds)
+
+
+def unsent(sentence: str, *, loc: tuple[str | int, ...]) -> Problem:
+    """What is wrong with something that cannot be sent; `loc` counts from the first document of the call."""
+    place = ".".join(map(str, loc))
+    told = FieldError(loc=loc, msg=sentence)
+    return Problem(
+        type="/problems/invalid-request", title="Invalid request", status=422, detail=f"{place}: {sentence}", errors=(told,)
+    )

@@ -1,6 +1,7 @@
 """What comes back, as frozen types: one result a document, what failed beside them, and which models answered.
 
-Offsets are code points of the text that was sent: `text[start:end]` is the mention. Shapes: N documents, C vector size.
+Offsets are code points of the text that was sent: `text[start:end]` is the mention (UTF-16 units where `offsets="utf16"`
+was asked). Shapes: N documents, C vector size.
 """
 
 from __future__ import annotations
@@ -202,11 +203,14 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """One document's content tokens; here alone `tokens` are the tokens themselves, and `count` is their number."""
+    """One document's content tokens; here alone `tokens` are the tokens themselves, and `count` is their number.
+
+    tokens: None with `return_tokens=False`.
+    """
 
     index: int
     id: str | None = None
-    tokens: tuple[Token, ...]
+    tokens: tuple[Token, ...] | None = None
     count: int
     windows: int
     truncated: bool = False
