@@ -160,7 +160,7 @@ def test_the_encoding_of_a_file_is_found_out(tmp_path: Path, encoding: str, form
         (tmp_path / f"a.{form}").write_bytes(content.encode(encoding))
         reader = Reader(sources.find([str(tmp_path / f"a.{form}")]), Manner())
     assert texts(list(reader)) == wanted
-    known = {"latin-1": "cp1252", "utf-8": "utf-8-sig"}.get(encoding, encoding)
+    known = {"latin-1": "cp1252", "utf-8-sig": "utf-8"}.get(encoding, encoding)
     assert set(reader.encodings) == {known}
 
 
@@ -175,6 +175,26 @@ def test_a_few_bytes_that_are_no_utf_8_are_bad_records_of_a_file_that_is(tmp_pat
     table_path = tmp_path / "notes.csv"
     table_path.write_bytes(b"text\r\n" + "élevé à l'hôpital\r\nfièvre".encode() + b"\r\nfi\xe8vre\r\n")
     assert texts(read(table_path)) == ["élevé à l'hôpital", "fièvre", None]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['{"text": "Toux."}', '{"text": "fi\xe8vre"}', '{"text": "élevé"}'],
+        ['{"text": "é"}', '{"text": "fi\xe8vre \xe9lev\xe9e"}'],
+        ['{"text": "fi\xe8vre"}', *[json.dumps({"text": "Toux. " * 1000})] * 300, '{"text": "à"}'],
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "jsonl.gz"])
+def test_json_lines_are_utf_8_as_long_as_one_letter_is(tmp_path: Path, lines: list[str], suffix: str) -> None:
+    path = tmp_path / f"notes.{suffix}"
+    content = b"\n".join(line.encode("cp1252" if "\xe8" in line else "utf-8") for line in lines)
+    path.write_bytes(gzip.compress(content) if suffix.endswith("gz") else content)
+    reader = Reader(sources.find([str(path)]), Manner())
+    found = list(reader)
+    assert [isinstance(one, Record) for one in found] == ["\xe8" not in line for line in lines]
+    assert texts(found)[-1] == (json.loads(lines[-1])["text"] if "\xe8" not in lines[-1] else None)
+    assert dict(reader.encodings) == {"utf-8": 1}
 
 
 def test_an_encoding_that_was_named_is_not_second_guessed(tmp_path: Path) -> None:

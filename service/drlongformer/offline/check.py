@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 
 from drlongformer.errors import MalformedBody, RunError
-from drlongformer.offline.encodings import worded
 from drlongformer.offline.reader import Reader
 from drlongformer.offline.records import BadRecord, Found, Record
 from drlongformer.offline.symptoms import DIGITS, symptoms
@@ -151,7 +150,7 @@ class _Book:
         return Report(
             files=sum(reader.encodings.values()) or len(reader.sources),
             bytes=reader.total,
-            encodings={worded(encoding): files for encoding, files in reader.encodings.items()},
+            encodings=dict(reader.encodings),
             records=self.records,
             bad=_told(self._bad),
             without_id=len(self._texts) - len(self._ids),

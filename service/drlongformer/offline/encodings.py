@@ -2,7 +2,8 @@
 
 UTF-8 proves itself: hardly any other text is valid UTF-8 by chance. What is not is looked at by `charset-normalizer`, among
 the encodings that French hospitals export: Windows-1252 (which reads Latin-1 too), Mac, DOS and UTF-16. A file that is UTF-8
-but for a few bytes stays UTF-8, and its bad records are told one by one.
+but for a few bytes stays UTF-8, and its bad records are told one by one; JSON lines, which are UTF-8 by definition, stay so as
+long as there is one letter with an accent in it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ SAMPLE_BYTES: Final = 1 << 16
 FRENCH: Final = re.compile("[àâäçéèêëîïôöùûüÿœæÀÂÇÉÈÊËÎÏÔÙÛŒÆ«»’…–€°\u00a0\n ]")
 UNREADABLE: Final = re.compile("[\udc80-\udcff]")
 """A byte that the encoding does not have, as `errors="surrogateescape"` shows it."""
+LETTER: Final = re.compile("[^\x00-\x7f\udc80-\udcff]")
+"""What takes several bytes in UTF-8, with such bytes around it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,28 +52,44 @@ def check(encoding: str) -> str:
 
 def worded(encoding: str) -> str:
     """The encoding as people are told of it: Python's name of what reads UTF-8 would claim a byte order mark of every file."""
-    return "utf-8 with a byte order mark or without" if encoding == UTF8 else encoding
+    return "utf-8" if encoding == UTF8 else encoding
 
 
-def detect(file: BinaryIO) -> Detected:
-    """Look at a file from its beginning to its end, or to the first byte that is not UTF-8."""
+def detect(file: BinaryIO, *, json_lines: bool = False) -> Detected:
+    """Look at a file from its beginning to its end, or to the first byte that is not UTF-8.
+
+    json_lines: whether it is to be UTF-8; it is then looked at as far as its first letter beyond ASCII, if there is any.
+    """
     start = file.read(2)
     if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return Detected(encoding="utf-16", bad_byte=0)
-    decoder, chunk, before = codecs.getincrementaldecoder("utf-8")(), start, 0
+    decoder, chunk, before, letters = codecs.getincrementaldecoder("utf-8")(), start, 0, False
     while True:
         pending = len(decoder.getstate()[0])
         try:
-            decoder.decode(chunk, final=not chunk)
+            letters |= not decoder.decode(chunk, final=not chunk).isascii()
         except UnicodeDecodeError as error:
             bad = before - pending + error.start
             around = max(0, error.start - SAMPLE_BYTES)
             sample = error.object[around:] + file.read(SAMPLE_BYTES)
+            if json_lines and (letters or _has_letters(sample, file)):
+                return Detected(encoding=UTF8, bad_byte=bad)
             return Detected(encoding=_among_candidates(sample[: 2 * SAMPLE_BYTES]), bad_byte=bad)
         if not chunk:
             return Detected(encoding=UTF8)
         before += len(chunk)
         chunk = file.read(CHUNK_BYTES)
+
+
+def _has_letters(begun: bytes, rest: BinaryIO) -> bool:
+    """Whether UTF-8 beyond ASCII stands in these bytes, or in what follows them."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+    chunk = begun
+    while chunk:
+        if LETTER.search(decoder.decode(chunk)) is not None:
+            return True
+        chunk = rest.read(CHUNK_BYTES)
+    return False
 
 
 def decoded(content: bytes, encoding: str) -> str:
@@ -82,7 +101,7 @@ def _among_candidates(sample: bytes) -> str | None:
     """The most likely encoding of bytes that are not all UTF-8."""
     shown = sample.decode("utf-8", errors="surrogateescape")
     bad = len(UNREADABLE.findall(shown))
-    if sum(not letter.isascii() for letter in shown) - bad > bad:
+    if len(LETTER.findall(shown)) >= bad:
         return UTF8
     matches = list(from_bytes(sample, cp_isolation=list(CANDIDATES)))
     # On short texts the library's own order mixes DOS with Windows; accents that French has decide, then that order.

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from drlongformer.errors import RunError
 from drlongformer.offline.columns import Chosen, Columns, from_json
-from drlongformer.offline.encodings import AUTO, UTF8, decoded, detect
+from drlongformer.offline.encodings import AUTO, UTF8, decoded, detect, worded
 from drlongformer.offline.records import BadRecord, Found, Place
 from drlongformer.offline.sources import Source, shown, text_files
 
@@ -170,7 +170,7 @@ class Reader:
             encoding = detect(io.BytesIO(content)).encoding
         if encoding is None:
             return BadRecord(place=place, reason="its encoding cannot be told; --encoding names it")
-        self.encodings[encoding] += 1
+        self.encodings[worded(encoding)] += 1
         values = {"text": decoded(content, encoding), "id": TEXT_SUFFIX.sub("", id_)}
         return FILE.record(place, values.__getitem__)
 
@@ -178,7 +178,7 @@ class Reader:
     def _opened(self, source: Source, *, newline: str) -> Iterator[TextIO]:
         """A file as text, whose bytes are counted as they are read. Raises RunError where its encoding cannot be told."""
         encoding = self._encoding(source)
-        self.encodings[encoding] += 1
+        self.encodings[worded(encoding)] += 1
         raw: BinaryIO = sys.stdin.buffer if source.path is None else source.path.open("rb")
         try:
             counted = io.BufferedReader(_Counted(raw, self), buffer_size=1 << 20)
@@ -194,7 +194,8 @@ class Reader:
         if source.path is None:  # what is read once cannot be looked at before
             return UTF8
         with gzip.open(source.path) if source.zipped else source.path.open("rb") as file:
-            found = detect(file)  # type: ignore[arg-type]  # a GzipFile reads as any binary file does
+            is_json = source.form == "jsonl"
+            found = detect(file, json_lines=is_json)  # type: ignore[arg-type]  # a GzipFile reads as any binary file does
         if found.encoding is None:
             raise RunError(f"{source.name} is not UTF-8 (byte {found.bad_byte}), and what it is cannot be told; say --encoding")
         return found.encoding
