@@ -70,12 +70,12 @@ async def test_what_is_not_asked_is_not_answered(tmp_path: Path) -> None:
         ({"tasks": ["fill-mask"]}, ["tasks", 0], "must be"),
         ({"tasks": ["ner"], "classify": {"top_k": 1}}, ["classify"], "not among the tasks"),
         ({"tasks": ["ner"], "head": "symptoms"}, ["head"], "options of each task"),
-        ({"tasks": ["ner"], "ner": {"redact": True}, "overflow": "truncate"}, ["ner"], "whole document"),
+        ({"tasks": ["ner"], "ner": {"redact": True}, "overflow": "truncate"}, ["ner", "redact"], "whole document"),
         ({"tasks": ["ner"], "ner": {"min_scor": 0.5}}, ["ner"], "did you mean 'min_score'"),
         ({"tasks": ["ner"], "ner": {"head": "chapter"}}, ["ner", "head"], "head"),
         ({"tasks": ["ner"], "ner": {"labels": ["SYMPTOM", "x"]}}, ["ner", "labels", 1], "label 1 is unknown"),
         ({"tasks": ["embed"], "embed": {"chunks": [[9, 9]]}}, ["embed", "chunks", 0, 0], "9:9"),
-        ({"tasks": ["embed"], "embed": {"chunks": [[[0, 1]], [[0, 1]]]}}, ["embed"], "2 lists of ranges for 1 documents"),
+        ({"tasks": ["embed"], "embed": {"chunks": [[[0, 1]], [[0, 1]]]}}, ["embed", "chunks"], "2 lists of ranges"),
     ],
 )
 async def test_a_mistake_is_told_by_its_place(tmp_path: Path, body: dict[str, Any], loc: list[Any], message: str) -> None:
@@ -119,16 +119,47 @@ async def test_given_ranges_are_counted_as_offsets_say(tmp_path: Path) -> None:
         status, place, told = await problem(client, "/embed", inputs=text, chunks=[[0, 2], [1, 9]], offsets="utf16")
     assert [(each["start"], each["end"]) for each in units["chunks"]] == [(3, 9)]
     assert units["chunks"][0]["embedding"] == points["chunks"][0]["embedding"]
-    assert (status, place) == (422, ["chunks"])
-    assert "range 1" in told
+    assert (status, place) == (422, ["chunks", 0, 1])
+    assert "within a character" in told
+
+
+@pytest.mark.parametrize("path", ["/embed", "/analyze"])
+async def test_a_range_that_is_none_is_reported_for_its_document_alone(tmp_path: Path, path: str) -> None:
+    text, at = "👩 tousse", ["chunks"] if path == "/embed" else ["embed", "chunks"]
+    body: dict[str, Any] = {"inputs": [{"text": text, "id": str(place)} for place in range(5)] + [None], "offsets": "utf16"}
+    ranges: dict[str, Any] = {"chunks": [[[3, 9]], [[3, 9], [1, 9]], [[3, 9], [-1, 4], ["0", 2]], None, [[0, 99]], [[0, 1]]]}
+    body |= ranges if path == "/embed" else {"tasks": ["embed"], "embed": ranges}
+    async with services.client(services.service(tmp_path)) as client:
+        good, *bad = await ask(client, path, **body, on_error="report")
+        response = await client.post(path, json={**body, "inputs": body["inputs"][:3] + ["a"] * 3})
+        mixed = await client.post(path, json={**body, "on_error": "report", "offsets": "bytes"})
+    assert (good["id"], len(good["chunks"])) == ("0", 1)
+    assert [each.get("id") for each in bad] == ["1", "2", "3", "4", None]
+    places = [[told["loc"] for told in each["error"]["errors"]] for each in bad]
+    assert places == [[[*at, 1, 1]], [[*at, 2, 1], [*at, 2, 2]], [[*at, 3]], [[*at, 4, 0]], [["inputs", 5]]]
+    assert response.status_code == mixed.status_code == 422
+    assert [*at, 2, 1] in [told["loc"] for told in response.json()["errors"]]
+
+
+async def test_faults_of_the_only_document_are_reported_for_it(tmp_path: Path) -> None:
+    async with services.client(services.service(tmp_path)) as client:
+        [told] = await ask(client, "/embed", inputs="👩 tousse", chunks=[[0, 2], [1, 9]], offsets="utf16", on_error="report")
+        [worse] = await ask(client, "/embed", inputs="👩 tousse", chunks=[[0, 2, 3]], on_error="report")
+    assert told["error"]["errors"] == [{"loc": ["chunks", 0, 1], "msg": "begins or ends within a character"}]
+    assert worse["error"]["errors"][0]["loc"] == ["chunks", 0, 0]
 
 
 @pytest.mark.parametrize(
     ("body", "loc", "message"),
     [
         ({"chunks": "words"}, ["chunks"], '"sentences"'),
-        ({"chunks": [[0]]}, ["chunks"], "ranges [start, end]"),
-        ({"chunks": [[0, 1.5]]}, ["chunks"], "ranges [start, end]"),
+        ({"chunks": [[0]]}, ["chunks", 0, 0], "a range [start, end]"),
+        ({"chunks": [[0, 1.5]]}, ["chunks", 0, 0], "a range [start, end]"),
+        ({"chunks": [[0, 1], [-1, 4]]}, ["chunks", 0, 1], "a range [start, end]"),
+        ({"chunks": [[0, 1], ["0", 2]]}, ["chunks", 0, 1], "a range [start, end]"),
+        ({"chunks": [[0, 2, 3]]}, ["chunks", 0, 0], "a range [start, end]"),
+        ({"chunks": [[[0, 2]], None]}, ["chunks", 1], "a range [start, end]"),
+        ({"chunks": [None]}, ["chunks", 0, 0], "a range [start, end]"),
         ({"chunks": [[[0, 5]], [[0, 5]]]}, ["chunks"], "2 lists of ranges for 1 documents"),
         ({"chunks": [[5, 5]]}, ["chunks", 0, 0], "chunk 0 of document 0 is 5:5"),
         ({"chunks": [[0, 5], [0, 10_000]]}, ["chunks", 0, 1], f"{len(TEXT)} characters"),

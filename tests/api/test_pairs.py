@@ -145,6 +145,19 @@ async def test_a_pair_that_is_none_is_reported_in_its_place(heads: str, request:
     assert [sorted(each) for each in only] == [["error", "index"]]
 
 
+@pytest.mark.parametrize("heads", ["pairing", "embedding"])
+async def test_a_sentence_that_is_none_is_reported_in_its_place(heads: str, request: pytest.FixtureRequest) -> None:
+    client: httpx.AsyncClient = request.getfixturevalue(heads)
+    inputs = {"source": TEXT, "sentences": [OTHER, None, "", 3]}
+    good, null, empty, number = await results(client, "/similarity", {"inputs": inputs, "on_error": "report"})
+    assert good == (await results(client, "/similarity", {"inputs": {"source": TEXT, "sentences": [OTHER]}}))[0]
+    assert empty["error"]["type"] == "/problems/empty-text"
+    for index, each in ((1, null), (3, number)):
+        assert each["error"]["errors"] == [{"loc": ["inputs", "sentences", index], "msg": "must be a string"}]
+    for refused in ({"source": None, "sentences": [OTHER]}, {"source": TEXT, "sentences": None}):
+        assert (await problem(client, "/similarity", {"inputs": refused, "on_error": "report"}))[0] == 422
+
+
 async def test_a_question_that_is_none_is_reported_in_its_place(pairing: httpx.AsyncClient) -> None:
     asked = [QUESTION, {"question": "Que donner ?", "options": {"a": "rien"}}, QUESTION | {"context": 3}]
     good, *bad = await results(pairing, "/multiple-choice", {"inputs": asked, "on_error": "report"})

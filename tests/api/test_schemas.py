@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from drlongformer.api.problems import SchemaMismatch
+from drlongformer.api.problems import SchemaMismatch, describe
 from drlongformer.api.requests import EmbedRequest, FillMaskRequest, NerRequest
 from drlongformer.api.schemas import CommonRequest, read
 from drlongformer.serving.requests import EmbedOptions, FillMaskOptions, NerOptions, RequestOptions
@@ -82,10 +82,10 @@ def test_with_report_a_unit_that_breaks_the_schema_leaves_the_others_as_they_are
     ]
     several = read(NerRequest, {"inputs": [{"id": 3, CANARY: 1}], "on_error": "report"}, max_documents=1).units[0].fault
     assert several is not None
-    assert [each.location for each in (several, *several.others)] == [
-        ("inputs", 0, "text"),
-        ("inputs", 0, "id"),
-        ("inputs", 0),
+    assert [(field.loc, field.msg) for field in describe(several, instance="").errors] == [
+        (("inputs", 0, "text"), "is required"),
+        (("inputs", 0, "id"), "must be a string"),
+        (("inputs", 0), "holds an unknown field; known are text, id"),
     ]
 
 

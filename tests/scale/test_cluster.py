@@ -64,6 +64,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "/tokenize": {"inputs": TEXT},
     "/v1/embeddings": {"model": "by-hand", "input": [TEXT, "Toux."]},
     "/hf/ner": {"inputs": TEXT},
+    "/tei": {"inputs": [TEXT]},
     "/tei/embed": {"inputs": [TEXT]},
     "/tei/predict": {"inputs": TEXT},
     "/tei/similarity": {"inputs": {"source_sentence": "Fièvre.", "sentences": ["Toux."]}},

@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Any, Final
 
 import numpy as np
 from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from drlongformer.api.inputs import OWN
+from drlongformer.api.inputs import OWN, misplaced
 from drlongformer.serving.requests import Chunks
 from drlongformer.text.offsets import code_points_at
 
@@ -24,6 +25,11 @@ LARGEST: Final = 2**31
 _SENTENCE: Final = (
     'must be null, "sentences", "paragraphs", or for every document a list of ranges [start, end] of its characters'
 )
+_RANGE_SENTENCE: Final = "must be a range [start, end] of its document's characters, whole numbers from 0"
+MAX_TOLD: Final = 20
+"""So many faulty ranges are told of each document."""
+MAX_FOUND: Final = 2000
+"""So many are looked for at a time."""
 _PLACE: Final = {"type": "integer", "minimum": 0, "maximum": LARGEST - 1}
 _RANGE: Final = {"type": "array", "minItems": 2, "maxItems": 2, "items": _PLACE}
 _RANGES: Final = {"type": "array", "items": _RANGE}
@@ -48,18 +54,25 @@ def _chunks(value: Any) -> Chunks | None:
         return value  # type: ignore[no-any-return]  # one of the three
     if not isinstance(value, list):
         raise PydanticCustomError(OWN, _SENTENCE)
-    if all(_is_range(each) for each in value):
-        return (tuple(_ranges(value)),)
-    return tuple(tuple(_ranges(each)) for each in value)
+    lists = value if are_lists(value) else [value]
+    places = ((document, *place) for document, ranges in enumerate(lists) for place in islice(_bad_places(ranges), MAX_TOLD))
+    if bad := list(islice(places, MAX_FOUND)):
+        raise misplaced(bad, _RANGE_SENTENCE)
+    return tuple(tuple((start, end) for start, end in ranges) for ranges in lists)
 
 
-def _ranges(value: Any) -> Iterator[tuple[int, int]]:
-    if not isinstance(value, list):
-        raise PydanticCustomError(OWN, _SENTENCE)
-    for each in value:
-        if not _is_range(each):
-            raise PydanticCustomError(OWN, _SENTENCE)
-        yield each[0], each[1]
+def are_lists(value: list[Any]) -> bool:
+    """Whether this is a list of ranges for every document, and not ranges of one: its parts are lists of lists, or empty."""
+    parts = [each for each in value if isinstance(each, list)]
+    return any(isinstance(inner, list) for each in parts for inner in each) or (bool(parts) and not any(parts))
+
+
+def _bad_places(ranges: Any) -> Iterator[tuple[int, ...]]:
+    """Where there is no range; nowhere in particular if there is no list of them."""
+    if not isinstance(ranges, list):
+        yield ()
+        return
+    yield from ((place,) for place, each in enumerate(ranges) if not _is_range(each))
 
 
 def _is_range(value: Any) -> bool:
@@ -69,22 +82,30 @@ def _is_range(value: Any) -> bool:
 ChunksField = Annotated[Chunks | None, PlainValidator(_chunks), WithJsonSchema(_SCHEMA)]
 
 
-def for_every_document(chunks: Chunks | None, info: ValidationInfo) -> Chunks | None:
-    """The chunks in code points, where they are a kind, or as many lists as the request has documents."""
+def for_every_document(chunks: Chunks | None, info: ValidationInfo, *, at: tuple[str, ...] = ()) -> Chunks | None:
+    """The chunks in code points, where they are a kind, or as many lists as the request has documents; at: their own place."""
     documents = info.data.get("inputs") or ()
     if not isinstance(chunks, tuple) or not documents:
         return chunks
     if len(chunks) != len(documents):
-        found = {"actual": len(chunks), "wanted": len(documents)}
-        raise PydanticCustomError(OWN, "holds {actual} lists of ranges for {wanted} documents; each needs its own", found)
+        told = f"holds {len(chunks)} lists of ranges for {len(documents)} documents; each needs its own"
+        raise misplaced([at], told)
     if info.data.get("offsets") != "utf16":
         return chunks
-    return tuple(_in_code_points(ranges, body.text) for ranges, body in zip(chunks, documents, strict=True))
+    found = [_in_code_points(ranges, body.text) for ranges, body in zip(chunks, documents, strict=True)]
+    places: Iterator[tuple[str | int, ...]] = (
+        (*at, document, place) for document, ranges in enumerate(found) for place in islice(_within(ranges), MAX_TOLD)
+    )
+    if within := list(islice(places, MAX_FOUND)):
+        raise misplaced(within, "begins or ends within a character")
+    return tuple(found)
 
 
 def _in_code_points(ranges: tuple[tuple[int, int], ...], text: str) -> tuple[tuple[int, int], ...]:
+    """The ranges, with -1 for a place within a character."""
     found = code_points_at(text, np.array(ranges, dtype=np.int64).reshape(-1, 2))
-    if (found < 0).any():
-        place = int((found < 0).any(axis=1).argmax())
-        raise PydanticCustomError(OWN, "range {place} begins or ends within a character", {"place": place})
     return tuple((start, end) for start, end in found.tolist())
+
+
+def _within(ranges: tuple[tuple[int, int], ...]) -> Iterator[int]:
+    return (place for place, each in enumerate(ranges) if min(each) < 0)

@@ -36,7 +36,7 @@ B = TypeVar("B", bound=CommonRequest[Any])
 
 SHELVES: Final = (pages.SHELF, PLAYGROUND)
 
-PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/v2/health/live", "/v2/health/ready"})
+PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/tei/health", "/v2/health/live", "/v2/health/ready"})
 
 OPEN: Final = PROBES.union({pages.SWAGGER, pages.REDOC, "/openapi.json", PAGE}, *(shelf.paths for shelf in SHELVES))
 """Paths for anyone: probes cannot carry a key, and the documents and pages say no more than the published source does."""
@@ -59,6 +59,7 @@ SCOPES: Final[Mapping[str, Scope]] = {
     "/v1/models": "infer",
     "/v1/models/{name}": "infer",
     "/hf/{task}": "infer",
+    "/tei": "infer",
     "/tei/embed": "infer",
     "/tei/predict": "infer",
     "/tei/similarity": "infer",

@@ -7,10 +7,20 @@ counted, and never stand in a place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from drlongformer.api.json_body import MAX_DEPTH
@@ -40,6 +50,12 @@ def bounded(value: list[Any], info: ValidationInfo, what: str) -> list[Any]:
         found = {"actual": len(value), "limit": limit, "what": what}
         raise PydanticCustomError(OWN, "holds {actual} {what}, from 1 to {limit} are accepted", found)
     return value
+
+
+def misplaced(places: Iterable[tuple[str | int, ...]], sentence: str) -> ValidationError:
+    """The same said of several places below a field; pydantic puts the field's own place before them."""
+    error = PydanticCustomError(OWN, sentence)
+    return ValidationError.from_exception_data("body", [{"type": error, "loc": place, "input": None} for place in places])
 
 
 class DocumentBody(Body):

@@ -219,8 +219,13 @@ def _fields(error: Exception) -> tuple[FieldError, ...]:
     if isinstance(error, SchemaMismatch):
         return error.fields
     if isinstance(error, InputError) and error.location:
-        return tuple(FieldError(loc=each.location, msg=str(each)) for each in (error, *error.others))
+        return tuple(_field(each) for each in (error, *error.others))
     return ()
+
+
+def _field(error: InputError) -> FieldError:
+    """Its place and its sentence, which need not begin with the place then."""
+    return FieldError(loc=error.location, msg=str(error).removeprefix(placed(FieldError(loc=error.location, msg=""))))
 
 
 def _headers(error: Exception, status: int) -> dict[str, str]:

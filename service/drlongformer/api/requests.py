@@ -28,6 +28,7 @@ from drlongformer.api.inputs import (
     QuestionBody,
     SimilarityInputs,
     SourceBody,
+    misplaced,
 )
 from drlongformer.api.schemas import CommonRequest, Name
 from drlongformer.errors import InputError
@@ -147,9 +148,9 @@ class NerRequest(NerFields, TextRequest):
         return self.asked(self.common(deadline_seconds))
 
 
-def _check_whole(redact: bool, info: ValidationInfo) -> None:
+def _check_whole(redact: bool, info: ValidationInfo, *, at: tuple[str, ...] = ()) -> None:
     if redact and info.data.get("overflow") == "truncate":
-        raise PydanticCustomError(OWN, "needs the whole document; with overflow 'truncate' its rest is not read")
+        raise misplaced([at], "needs the whole document; with overflow 'truncate' its rest is not read")
 
 
 class ClassifyFields(Body):
@@ -235,9 +236,9 @@ class AnalyzeRequest(TextRequest):
         if options is not None and info.field_name not in info.data.get("tasks", (info.field_name,)):
             raise PydanticCustomError(OWN, "has options, and is not among the tasks")
         if isinstance(options, AnalyzeNer):
-            _check_whole(options.redact, info)
+            _check_whole(options.redact, info, at=("redact",))
         if isinstance(options, AnalyzeEmbed):
-            return options.model_copy(update={"chunks": for_every_document(options.chunks, info)})
+            return options.model_copy(update={"chunks": for_every_document(options.chunks, info, at=("chunks",))})
         return options
 
     def options(self, deadline_seconds: float) -> AnalyzeOptions:
@@ -280,14 +281,14 @@ class SimilarityRequest(CommonRequest[SimilarityInputs]):
         """The pairs; a source stands in as many as it has sentences."""
         if isinstance(self.inputs, SourceBody):
             source = Document(index=0, text=self.inputs.source, called="the source", location=("inputs", "source"))
-            return tuple(_with(source, index, text) for index, text in enumerate(self.inputs.sentences))
+            return tuple(_with(source, index, text, self.fault(index)) for index, text in enumerate(self.inputs.sentences))
         return tuple(_pair(index, body, self.fault(index)) for index, body in enumerate(self.inputs))
 
 
-def _with(source: Document, index: int, text: str) -> Pair:
+def _with(source: Document, index: int, text: str, fault: InputError | None) -> Pair:
     place: Location = ("inputs", "sentences", index)
     sentence = Document(index=index, text=text, called=f"sentence {index}", location=place)
-    return Pair(index=index, first=source, second=sentence, location=place)
+    return Pair(index=index, first=source, second=sentence, location=place, fault=fault)
 
 
 def _pair(index: int, body: PairBody, fault: InputError | None) -> Pair:

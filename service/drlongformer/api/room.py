@@ -39,6 +39,7 @@ ENGINE_ROUTES: Final[Mapping[str, tuple[Task, ...]]] = {
     "/multiple-choice": ("multiple-choice",),
     "/v1/embeddings": ("embed",),
     "/hf/{task}": TASKS,
+    "/tei": TASKS,
     "/tei/embed": ("embed",),
     "/tei/predict": TASKS,
     "/tei/similarity": ANSWERING["similarity"],

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from drlongformer.api.chunks import are_lists
 from drlongformer.api.inputs import FORMS, MAX_ID, OWN, Body
 from drlongformer.api.problems import FieldError, SchemaMismatch, placed
 from drlongformer.errors import InputError, InvalidRequest
@@ -126,18 +127,21 @@ def read(model: type[B], value: Any, *, max_documents: int) -> B:
     if not isinstance(value, dict):
         raise SchemaMismatch((FieldError(loc=(), msg="the body must be a JSON object"),))
     context = {"max_documents": max_documents}
-    try:
-        return model.model_validate(value, context=context)
-    except ValidationError as error:
-        details = error.errors(include_url=False)  # of an input only its length is told
-    faults = _of_units(model, details) if value.get("on_error") == "report" else {}
-    if faults:
-        sound = value | {"inputs": _without(value["inputs"], faults, model.stand_in)}
+    faults: dict[int, InputError] = {}
+    told: list[FieldError] = []
+    sound = value
+    while True:  # what is told of units together with another field is seen only once the units are sound
         try:
-            return model.model_validate(sound, context=context).with_faults(faults)
-        except ValidationError as error:  # what is told of units and another field together is seen only now
-            details += error.errors(include_url=False)
-    raise SchemaMismatch(tuple(dict.fromkeys(_told(model, detail) for detail in details[:MAX_REPORTED])))
+            body = model.model_validate(sound, context=context)
+            return body.with_faults(faults) if faults else body
+        except ValidationError as error:
+            details = error.errors(include_url=False)  # of an input only its length is told
+        told += [_told(model, detail) for detail in details[:MAX_REPORTED]]
+        found = _of_units(model, details) if value.get("on_error") == "report" else {}
+        if not found.keys() - faults.keys() or max(found) >= _count(value["inputs"]):
+            raise SchemaMismatch(tuple(dict.fromkeys(told))[:MAX_REPORTED])
+        faults = {**found, **faults}
+        sound = _without(value, faults, model.stand_in)
 
 
 def _of_units(model: type[CommonRequest[Any]], details: Sequence[ErrorDetails]) -> dict[int, InputError]:
@@ -145,7 +149,12 @@ def _of_units(model: type[CommonRequest[Any]], details: Sequence[ErrorDetails]) 
     fields: defaultdict[int, dict[FieldError, None]] = defaultdict(dict)
     for detail in details:
         match [part for part in detail["loc"] if part not in FORMS]:
-            case ["inputs", int(index), *_]:
+            case (
+                ["inputs", int(index), *_]
+                | ["inputs", "sentences", int(index), *_]
+                | ["chunks", int(index), *_]
+                | ["embed", "chunks", int(index), *_]
+            ):
                 fields[index][_told(model, detail)] = None
             case _:
                 return {}
@@ -158,9 +167,34 @@ def _fault(fields: Sequence[FieldError]) -> InputError:
     return first
 
 
-def _without(inputs: Sequence[Any], faults: Mapping[int, InputError], stand_in: Mapping[str, Any]) -> list[Any]:
-    """The list of units, with something in place of the faulty ones that keeps their ids."""
+def _without(value: Mapping[str, Any], faults: Mapping[int, InputError], stand_in: Mapping[str, Any]) -> dict[str, Any]:
+    """The body, with something in place of the faulty units that keeps their ids, and none of their chunks."""
+    changed: dict[str, Any] = {**value, "inputs": _sound_units(value["inputs"], faults, stand_in)}
+    if "chunks" in value:
+        changed["chunks"] = _sound_chunks(value["chunks"], faults)
+    embed = value.get("embed")
+    if isinstance(embed, Mapping) and "chunks" in embed:
+        changed["embed"] = {**embed, "chunks": _sound_chunks(embed["chunks"], faults)}
+    return changed
+
+
+def _sound_units(inputs: Any, faults: Mapping[int, InputError], stand_in: Mapping[str, Any]) -> Any:
+    if isinstance(inputs, str):
+        return [stand_in]
+    if isinstance(inputs, Mapping):  # a source and its sentences
+        return {**inputs, "sentences": ["" if index in faults else each for index, each in enumerate(inputs["sentences"])]}
     return [{**stand_in, **_id_of(each)} if index in faults else each for index, each in enumerate(inputs)]
+
+
+def _count(inputs: Any) -> int:
+    return 1 if isinstance(inputs, str) else len(inputs["sentences"] if isinstance(inputs, Mapping) else inputs)
+
+
+def _sound_chunks(chunks: Any, faults: Mapping[int, InputError]) -> Any:
+    """The ranges of each document, of faulty ones none; ranges that stand alone are those of the only one."""
+    if not isinstance(chunks, list) or not are_lists(chunks):
+        return [[]] if isinstance(chunks, list) and faults else chunks
+    return [[] if index in faults else each for index, each in enumerate(chunks)]
 
 
 def _id_of(unit: Any) -> dict[str, str]:

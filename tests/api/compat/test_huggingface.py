@@ -138,3 +138,38 @@ def test_what_would_have_no_effect_is_refused(field: dict[str, Any], told: str, 
     assert "Canari" not in answer.text
     null = httpx.post(f"{address}/hf/embed", json={"inputs": TEXT, **dict.fromkeys(field)})
     assert null.status_code == 200, null.text
+
+
+@pytest.mark.parametrize("where", ["root", "parameters"])
+def test_our_own_fields_are_taken_beside_the_inputs_and_among_the_parameters(where: str, address: str) -> None:
+    def ask(task: str, **fields: Any) -> httpx.Response:
+        body = {"inputs": TEXT} | (fields if where == "root" else {"parameters": fields})
+        return httpx.post(f"{address}/hf/{task}", json=body)
+
+    head = httpx.get(f"{address}/models/fake").json()["heads"]
+    [name] = [each["name"] for each in head if each["task"] == "ner"][:1]
+    assert ask("ner", head=name, priority="bulk").status_code == 200
+    assert ask("ner", head="nobody").status_code == 422
+    assert ask("embed", normalize=False, priority="bulk").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"options": {"zzz": 1}}, "options: holds an unknown field; known are use_cache"),
+        ({"options": {"use_cache": "no"}}, "options: use_cache must be true or false"),
+        ({"options": 3}, "options: must be an object"),
+        ({"parameters": {"zzz": 1}}, "parameters: holds an unknown field; known are"),
+        ({"head": "a", "parameters": {"head": "b"}}, "parameters: head stands beside inputs, too"),
+        ({"truncate": "yes"}, "truncate: must be true or false"),
+        ({"truncation_direction": "banana", "truncate": True}, "truncation_direction: must be 'left' or 'right'"),
+    ],
+)
+def test_what_no_client_of_the_hub_sends_is_refused_in_its_place(body: Any, told: str, address: str) -> None:
+    task = "embed" if "truncate" in body else "ner"
+    answer = httpx.post(f"{address}/hf/{task}", json={"inputs": TEXT, **body})
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(told)
+    assert "zzz" not in answer.text
+    fine = httpx.post(f"{address}/hf/{task}", json={"inputs": TEXT, "options": {"wait_for_model": True, "use_cache": None}})
+    assert fine.status_code == 200

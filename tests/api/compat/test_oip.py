@@ -202,3 +202,22 @@ def test_keys_are_asked_for_but_not_of_probes(guarded: str) -> None:
 def test_requests_are_counted_under_their_template(client: Any, served: Service) -> None:
     client.infer("fake", [tensor(TEXTS, binary=True)])
     wait_until(lambda: services.samples(served, "http_requests_total").get(("/v2/models/{name}/infer", "POST", "200"), 0) > 0)
+
+
+@pytest.mark.parametrize(("priority", "lane"), [(0, "interactive"), (1, "interactive"), (2, "bulk"), (7, "bulk")])
+def test_tritons_priority_is_a_lane(priority: int, lane: str, client: Any, served: Service) -> None:
+    def counted() -> float:
+        found = services.samples(served, "document_duration_seconds_count")
+        return sum(value for labels, value in found.items() if lane in labels)
+
+    before = counted()
+    client.infer("fake", [tensor(["toux"], binary=True)], priority=priority)
+    wait_until(lambda: counted() == before + 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("priority", -1), ("priority", True), ("priority", "first"), ("timeout", True)])
+def test_a_priority_or_a_time_that_the_protocol_does_not_know_is_refused(name: str, value: Any, address: str) -> None:
+    part = {"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a"]}
+    answer = httpx.post(f"{address}/v2/models/fake/infer", json={"inputs": [part], "parameters": {name: value}})
+    assert answer.status_code == 422
+    assert name in answer.json()["error"]

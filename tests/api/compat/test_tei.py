@@ -71,7 +71,7 @@ def test_tokens_are_told_with_the_specials_around_them_or_without(address: str, 
     assert first["special"]
     assert last["special"]
     assert (first["start"], first["stop"]) == (None, None)
-    expected = native.tokenize(TEXT).results[0].tokens
+    expected = native.tokenize(TEXT).results[0].tokens or ()
     assert [(each["id"], each["start"], each["stop"]) for each in content] == [
         (each.id, each.start, each.end) for each in expected
     ]
@@ -117,3 +117,38 @@ def test_a_prompt_is_refused_for_no_model_here_has_one(route: str, inputs: Any, 
     assert answer.status_code == 422
     assert "the models here have no prompts" in answer.json()["error"]
     assert post(address, "embed", {"inputs": "a", "prompt_name": None})
+
+
+@pytest.mark.parametrize("route", ["embed", "predict", "tokenize", "similarity"])
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ({"truncate": "yes"}, "truncate: must be true or false"),
+        ({"truncate": {"x": 1}}, "truncate: must be true or false"),
+        ({"truncation_direction": "banana"}, "truncation_direction: must be 'left' or 'right'"),
+        ({"truncation_direction": 3}, "truncation_direction: must be 'left' or 'right'"),
+    ],
+)
+def test_a_cut_that_no_client_asks_for_is_refused_though_it_would_have_no_effect(
+    route: str, field: dict[str, Any], told: str, address: str
+) -> None:
+    inputs: Any = {"source_sentence": "a", "sentences": ["b"]} if route == "similarity" else "a"
+    body = {"inputs": inputs} | ({"parameters": field} if route == "similarity" else field)
+    answer = httpx.post(f"{address}/tei/{route}", json=body)
+    assert (answer.status_code, answer.json()["error"]) == (422, told)
+
+
+def test_the_root_and_health_are_those_of_the_real_thing(address: str, guarded: str) -> None:
+    body = {"inputs": [TEXT], "truncation_direction": "Left", "truncate": None}
+    assert httpx.post(f"{address}/tei", json=body).json() == post(address, "embed", body)
+    assert httpx.get(f"{guarded}/tei/health").status_code == 200
+    assert httpx.post(f"{guarded}/tei", json=body).status_code == 401
+
+
+def test_a_route_that_does_not_exist_is_told_with_those_that_do(address: str) -> None:
+    for path, there, other in (("/tei/rerank", "/tei/embed", "/v1"), ("/v1/chat", "/v1/embeddings", "/tei"),
+                               ("/hf", "/hf/{task}", "/tei"), ("/v2/x", "/v2/models/{name}/infer", "/tei")):  # fmt: skip
+        answer = httpx.get(f"{address}{path}")
+        assert answer.status_code == 404
+        assert there in answer.text
+        assert other not in answer.text

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from drlongformer.api import problems
 from drlongformer.api.compat.bodies import json_bytes
+from drlongformer.api.gate import OPEN, SCOPES
 from drlongformer.api.problems import Problem
 
 _CODES: Final[Mapping[str, str]] = {
@@ -23,13 +25,20 @@ _TEI_TYPES: Final[Mapping[int, str]] = {429: "Overloaded", 500: "Backend", 503: 
 
 def respond(error: Exception, *, instance: str, path: str) -> Response:
     """The answer to a failed request, in the form of the surface that the path belongs to."""
+    prefix = next((prefix for prefix in FORMS if _is_below(path, prefix)), None)
+    if prefix is None:
+        return problems.respond(error, instance=instance)
+    if isinstance(error, HTTPException) and error.detail == "Not Found":
+        routes = ", ".join(sorted(route for route in OPEN | SCOPES.keys() if _is_below(route, prefix)))
+        error = HTTPException(error.status_code, f"no such route; below {prefix} there are {routes}", error.headers)
     answer = problems.respond(error, instance=instance)
-    form = next((form for prefix, form in FORMS.items() if path == prefix or path.startswith(f"{prefix}/")), None)
-    if form is None:
-        return answer
-    body = json_bytes(form(problems.describe(error, instance=instance)))
+    body = json_bytes(FORMS[prefix](problems.describe(error, instance=instance)))
     kept = {name: value for name, value in answer.headers.items() if name not in ("content-length", "content-type")}
     return Response(body, status_code=answer.status_code, headers=kept, media_type="application/json")
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def _openai(problem: Problem) -> dict[str, Any]:

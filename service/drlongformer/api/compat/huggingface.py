@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from drlongformer.api.compat import asking
 from drlongformer.api.compat.asking import Asked
-from drlongformer.api.compat.bodies import COMMON, json_list, plain_texts, translated, with_parameters
+from drlongformer.api.compat.bodies import COMMON, KEPT, json_list, plain_texts, with_checked_cut, with_parameters
 from drlongformer.api.compat.similarities import SIMILARITY
 from drlongformer.api.inputs import OWN, DocumentBody
 from drlongformer.api.requests import ClassifyRequest, EmbedRequest, FillMaskRequest, NerRequest, TextRequest, Words
@@ -27,7 +27,6 @@ from drlongformer.tasks.fill_mask import MaskPredictions
 from drlongformer.tasks.ner import Entity
 
 _INPUTS: Mapping[str, str | None] = {"inputs": "inputs", "options": None, **COMMON}
-_KEPT: Mapping[str, str] = {"left": "tail", "right": "head"}
 _Texts = Annotated[list[DocumentBody], BeforeValidator(plain_texts)]
 
 
@@ -89,21 +88,18 @@ class HubEmbedRequest(EmbedRequest):
     @classmethod
     def _translate(cls, value: Any) -> Any:
         names = {name: name for name in ("normalize", "dimensions", "pooling", "truncate", "truncation_direction")}
-        value = translated(value, {**_INPUTS, **names})
+        value = with_parameters(value, {**_INPUTS, **names}, names)
         return _with_form(_with_cut(value) if isinstance(value, Mapping) else value)
 
 
 def _with_cut(value: Mapping[str, Any]) -> dict[str, Any]:
-    """`truncate` in our words. The hub's direction is the side that is cut, ours the side that is kept."""
+    """`truncate` in our words."""
+    with_checked_cut(value)
     cut, direction = value.get("truncate", False), value.get("truncation_direction")
-    if not isinstance(cut, bool):
-        raise PydanticCustomError(OWN, "truncate: must be true or false")
     if direction is not None and not cut:
         raise PydanticCustomError(OWN, "truncation_direction: says which side is cut; nothing is without truncate")
-    if direction is not None and str(direction).lower() not in _KEPT:
-        raise PydanticCustomError(OWN, "truncation_direction: must be 'left' or 'right'")
     rest = {name: field for name, field in value.items() if name not in ("truncate", "truncation_direction")}
-    kept = _KEPT[str(direction or "right").lower()]
+    kept = KEPT[(direction or "right").lower()]
     return rest | ({"overflow": "truncate", "truncate_side": kept} if cut else {})
 
 

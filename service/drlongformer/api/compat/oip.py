@@ -152,7 +152,9 @@ def _check_tensor(parameters: Mapping[str, Any]) -> None:
 
 
 def _lane(priority: Any) -> dict[str, Any]:
-    """Triton's 0 is the default and 1 the first; our own names may be sent too."""
+    """Triton's 0 is the default and 1 the first, later ones wait; our own names may be sent too."""
+    if isinstance(priority, bool) or (isinstance(priority, int) and priority < 0):
+        raise InvalidRequest("parameters.priority: must be 0, 1 (first) or above, or the name of a lane")
     if isinstance(priority, int):
         return {} if priority == 0 else {"priority": "interactive" if priority == 1 else "bulk"}
     return {} if priority is None else {"priority": priority}
@@ -162,7 +164,7 @@ def _timeout_seconds(parameters: Mapping[str, Any]) -> float:
     timeout = parameters.get("timeout")
     if timeout is None:
         return float("inf")
-    if not isinstance(timeout, int) or timeout < 1:
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 1:
         raise InvalidRequest("parameters.timeout: must be a number of microseconds above 0")
     return timeout / 1e6
 

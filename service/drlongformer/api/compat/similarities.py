@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from drlongformer.api.compat import asking
 from drlongformer.api.compat.asking import Asked
-from drlongformer.api.compat.bodies import COMMON, json_list, translated, with_parameters
+from drlongformer.api.compat.bodies import COMMON, json_list, translated, with_checked_cut, with_parameters
 from drlongformer.api.inputs import OWN
 from drlongformer.api.requests import SimilarityRequest
 from drlongformer.serving.requests import Answer, Similarity
@@ -24,6 +24,8 @@ class SourceRequest(SimilarityRequest):
     @model_validator(mode="before")
     @classmethod
     def _translate(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            with_checked_cut(value.get("parameters"))
         value = with_parameters(value, {"inputs": "inputs", "options": None, **COMMON}, _IGNORED)
         if isinstance(value, Mapping) and "inputs" in value:
             if not isinstance(value["inputs"], Mapping):

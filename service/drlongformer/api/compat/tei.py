@@ -1,7 +1,8 @@
 """`/tei/...` as clients of text-embeddings-inference know it (router/src/http/types.rs there).
 
 `truncate` asks TEI to cut what is longer than its model reads. Here longer texts are read in windows, so nothing is cut,
-whether a client sends `truncate` or not (LlamaIndex always does); a text over the service's own limit is refused.
+whether a client sends `truncate` or not (LlamaIndex always does); a text over the service's own limit is refused. The root
+answers as TEI's own does: with vectors where a model embeds, else with classes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from drlongformer import __version__
 from drlongformer.api.compat import asking
 from drlongformer.api.compat.asking import Asked
-from drlongformer.api.compat.bodies import COMMON, json_list, plain_texts, translated
+from drlongformer.api.compat.bodies import COMMON, json_list, plain_texts, translated, with_checked_cut
 from drlongformer.api.compat.similarities import SIMILARITY
 from drlongformer.api.inputs import OWN, DocumentBody
 from drlongformer.api.requests import ClassifyRequest, EmbedRequest, TokenizeRequest
@@ -40,7 +41,7 @@ class TeiEmbedRequest(EmbedRequest):
     @classmethod
     def _translate(cls, value: Any) -> Any:
         names = {"inputs": "inputs", "normalize": "normalize", "dimensions": "dimensions", "pooling": "pooling"}
-        return translated(value, {**names, **_IGNORED, **COMMON})
+        return translated(with_checked_cut(value), {**names, **_IGNORED, **COMMON})
 
 
 def _sequences(value: Any, info: ValidationInfo) -> list[dict[str, str]]:
@@ -63,7 +64,7 @@ class TeiPredictRequest(ClassifyRequest):
     @model_validator(mode="before")
     @classmethod
     def _translate(cls, value: Any) -> Any:
-        value = translated(value, {"inputs": "inputs", "raw_scores": "raw_scores", **_IGNORED, **COMMON})
+        value = translated(with_checked_cut(value), {"inputs": "inputs", "raw_scores": "raw_scores", **_IGNORED, **COMMON})
         if not isinstance(value, Mapping):
             return value
         raw, sent = value.get("raw_scores", False), value.get("inputs")
@@ -84,7 +85,7 @@ class TeiTokenizeRequest(TokenizeRequest):
     @classmethod
     def _translate(cls, value: Any) -> Any:
         names = {"inputs": "inputs", "add_special_tokens": "add_special_tokens"}
-        return translated(value, {**names, **_IGNORED, **COMMON})
+        return translated(with_checked_cut(value), {**names, **_IGNORED, **COMMON})
 
 
 def _vectors(_request: TeiEmbedRequest, answer: Answer[Embedding], _instance: str) -> Iterator[bytes]:
@@ -151,6 +152,17 @@ def add_routes(router: APIRouter, service: Service) -> None:
     @router.post("/tei/tokenize")
     async def tokenize(request: Request) -> Response:
         return await tokens.respond(service, request)
+
+    @router.post("/tei")
+    async def root(request: Request) -> Response:
+        embeds = any("embed" in model.bundle.tasks for model in service.models)
+        return await (EMBED if embeds else PREDICT).respond(service, request)
+
+    @router.get("/tei/health")
+    async def health() -> Response:
+        service.lifecycle.require_ready()
+        service.models.require_alive()
+        return JSONResponse({"status": "ready"})
 
     @router.get("/tei/info")
     async def info() -> Response:
