@@ -47,6 +47,17 @@ def test_the_bytes_are_those_that_a_run_writes(tmp_path: Path) -> None:
     assert abs(made.output_bytes - written) < 0.2 * written
 
 
+@pytest.mark.parametrize("count", [3, 40])
+def test_the_speed_is_that_of_the_whole_sample_however_few_batches_it_fills(tmp_path: Path, count: int) -> None:
+    engine = bundles.fake_engine(delay_seconds=0.3)
+    path = notes(tmp_path / "notes.jsonl", count)
+    made = estimate(sources.find([str(path)]), Manner(), ask("embed"), house(tmp_path / "a", engine))
+    batches = len(engine.batches) - 1  # the first warmed up
+    assert batches >= 1
+    assert made.sampled == count
+    assert made.seconds >= 0.3 * batches - 1e-6
+
+
 def test_cost_follows_from_the_price_and_is_not_told_without_one() -> None:
     assert MADE.cost is None
     assert " an hour" not in MADE.told()

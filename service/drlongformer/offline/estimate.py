@@ -92,7 +92,8 @@ class Estimate:
             f"about {_size(self.output_bytes)} of output, {each} a document",
         ]
         if self.cost is not None:
-            lines.append(f"about {self.cost:,.2f} at {self.rates.price_per_hour:,g} an hour")
+            cost = f"{self.cost:,.2f}" if self.cost >= 0.01 else f"{self.cost:.1g}"
+            lines.append(f"about {cost} at {self.rates.price_per_hour:,g} an hour")
         return "\n".join([*lines, self._energy()])
 
     def _energy(self) -> str:
@@ -178,31 +179,35 @@ class _Probe:
 
 
 async def _probe(sample: list[Record], ask: Ask, house: House) -> _Probe:
-    """Answer the sample for some seconds; what was computed before the first answer only warmed up."""
+    """Answer the sample for some seconds, once a short document has warmed the engine up; time counts to the last answer."""
     [model] = house.models
     pipeline = Pipeline(house.models, house.metrics, limits=house.limits)
     await pipeline.start()
     asked = [Outcome(number=number, place=one.place, id=one.id, text=one.text, asked=True) for number, one in enumerate(sample)]
-    sizes: list[tuple[int, int]] = []
-    settled: list[Outcome] = []
-    meter, began, first = Meter(), time.monotonic(), None
+    answering = Answering(ask, pipeline)
+    answered: list[Outcome] = []
+    seconds = 0.0
+
+    async def timed(group: flow.Group) -> list[Outcome]:
+        nonlocal seconds
+        found = await answering(group)
+        answered.extend(found)
+        seconds = time.monotonic() - began
+        return found
+
     try:
-        answering = Answering(ask, pipeline)
-        async with aclosing(flow.outcomes(grouped(iter(asked)), answering, look_ahead=look_ahead(model))) as outcomes:
-            async for one in outcomes:
-                settled.append(one)
-                if one.result is not None:
-                    sizes.append((len(one.text), one.result.tokens_read))
-                    first = first or (time.monotonic(), one.result.tokens_read)
-                if time.monotonic() - began > PROBE_SECONDS:
+        await answering(sorted(asked, key=lambda one: len(one.text))[:1])
+        meter, began = Meter(), time.monotonic()
+        async with aclosing(flow.outcomes(grouped(iter(asked)), timed, look_ahead=look_ahead(model))) as outcomes:
+            async for _ in outcomes:
+                if seconds > PROBE_SECONDS:
                     break
         watts = meter.watts()
     finally:
         await pipeline.stop()
-    tokens = sum(tokens for _, tokens in sizes)
-    since, before = first if first and tokens > 2 * first[1] else (began, 0)
-    speed = (tokens - before) / max(time.monotonic() - since, 1e-9)
-    return _Probe(sizes=sizes, outcomes=settled, tokens_per_second=speed, watts=watts)
+    sizes = [(len(sample[one.number].text), one.result.tokens_read) for one in answered if one.result is not None]
+    speed = sum(tokens for _, tokens in sizes) / max(seconds, 1e-9)
+    return _Probe(sizes=sizes, outcomes=answered, tokens_per_second=speed, watts=watts)
 
 
 def _span(seconds: float) -> str:
