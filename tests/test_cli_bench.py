@@ -37,3 +37,9 @@ def test_lengths_are_whole_numbers() -> None:
     result = run("--lengths", "12,long")
     assert result.exit_code == 1
     assert "whole numbers" in result.stderr
+
+
+def test_a_length_that_the_model_does_not_read_is_refused_with_its_limit() -> None:
+    result = run("--lengths", "100,100000")
+    assert result.exit_code == 1
+    assert "up to 4096 tokens, not 100000" in result.stderr

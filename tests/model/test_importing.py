@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,18 @@ def test_a_bundle_that_its_check_refuses_is_not_written_and_leaves_nothing(tmp_p
         export_bundle(trained_model(), HEADS, TOKENIZER, about=ABOUT, store=tmp_path / "a" / "b", extras=Extras(check=refuse))
     assert seen == [("hidden", "atc", "ner")]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_is_told_to_stop_leaves_nothing(tmp_path: Path) -> None:
+    def stop(_: Bundle) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}
+
+    with pytest.raises(SystemExit) as ended:
+        export_bundle(trained_model(), HEADS, TOKENIZER, about=ABOUT, store=tmp_path / "store", extras=Extras(check=stop))
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_task_that_the_checkpoint_lacks_is_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def measure(
 ) -> Iterator[Measured]:
     """Each engine in turn, within about `seconds` in all. report: is told what is being measured.
 
-    A length that the bundle cannot read in one window is left out; so is what no time is left for, but for the first length.
+    lengths: in tokens, none above the bundle's `max_tokens`. What no time is left for is left out, but for the first one.
     """
     for place, one in enumerate(asked):
         began = clock()
@@ -116,12 +116,11 @@ def measure(
         except (DeviceUnavailable, BundleError) as error:
             yield Measured(compute=one, refused=str(error))
             continue
-        readable = [length for length in lengths if length <= bundle.manifest.max_tokens]
         end = clock() + max(0.0, share - (clock() - began))
         yield Measured(
             compute=one,
             provider=engine.provider,
-            lengths=tuple(_lengths(engine, bundle, readable, end=end, report=report, clock=clock)),
+            lengths=tuple(_lengths(engine, bundle, lengths, end=end, report=report, clock=clock)),
             batches=tuple(_batches(engine, bundle, end=end, report=report, clock=clock)),
         )
         seconds -= clock() - began

@@ -76,7 +76,7 @@ def remarks(asked: Sequence[int], measured: Measured) -> Iterator[str]:
         yield f"{measured.name}: no time was left to try batches; give more --seconds"
     if missing := [length for length in asked if length not in {one.tokens for one in measured.lengths}]:
         told = ", ".join(f"{length:,}" for length in missing)
-        yield f"{measured.name}: not measured at {told} tokens (beyond the model's length, or no time: give more --seconds)"
+        yield f"{measured.name}: no time was left for {told} tokens; give more --seconds"
 
 
 def as_json(now: Circumstances, measured: Sequence[Measured]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def bench(  # noqa: PLR0913 - one parameter a flag
     engine: Annotated[
         str | None, typer.Option(metavar="onnxruntime|openvino", help="One engine; on a CPU all that there are by default.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16|int8", help="One precision, with --engine.")] = None,
+    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16|int8|fp16", help="One precision, with --engine.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine; 0 takes every core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line instead of a table.")] = False,
 ) -> None:
@@ -45,8 +45,9 @@ def bench(  # noqa: PLR0913 - one parameter a flag
 
     own = {"store": store, "names": (model,) if model else None, "device": device, "engine": engine, "precision": precision}
     chosen = settings.load({"models": {k: v for k, v in (own | {"threads": threads}).items() if v is not None}})
-    asked = _lengths(lengths) or measure.LENGTHS
     bundle = doctor.served(chosen)[0]
+    longest = bundle.manifest.max_tokens
+    asked = _lengths(lengths, longest) or tuple(length for length in measure.LENGTHS if length <= longest)
     facts = doctor.facts(chosen, [bundle])
     now = told.Circumstances(
         bundle=bundle,
@@ -94,11 +95,14 @@ def _show(now: Circumstances, found: list[Measured], asked: tuple[int, ...]) -> 
             typer.echo(line)
 
 
-def _lengths(asked: str | None) -> tuple[int, ...]:
-    """Whole numbers, rising. Raises SettingsError."""
+def _lengths(asked: str | None, longest: int) -> tuple[int, ...]:
+    """Whole numbers, rising. Raises SettingsError, also for one that the model does not read."""
     if asked is None:
         return ()
     words = [word.strip() for word in asked.split(",")]
     if not all(word.isdecimal() and int(word) for word in words):
         raise settings.SettingsError(f"--lengths are whole numbers of tokens, 512,4096; not {asked}")
-    return tuple(sorted({int(word) for word in words}))
+    found = tuple(sorted({int(word) for word in words}))
+    if found[-1] > longest:
+        raise settings.SettingsError(f"--lengths: the model reads up to {longest} tokens, not {found[-1]}")
+    return found

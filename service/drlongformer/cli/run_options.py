@@ -186,5 +186,5 @@ class Computing:
     store: StoreOption = None
     device: Annotated[str | None, typer.Option(metavar="cpu|cuda[:i]", help="Device that computes.")] = None
     engine: Annotated[str | None, typer.Option(metavar="onnxruntime|openvino", help="What computes.")] = None
-    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16|int8", help="What products are computed in.")] = None
+    precision: Annotated[str | None, typer.Option(metavar="fp32|bf16|int8|fp16", help="What products are computed in.")] = None
     threads: Annotated[int | None, typer.Option(help="CPU threads of the engine; 0 takes every core.")] = None

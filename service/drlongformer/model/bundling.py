@@ -8,7 +8,10 @@ What is not proved equal, or what its check refuses, is not written, and nothing
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -185,12 +188,25 @@ def _scratch(store: Path) -> Iterator[Path]:
     made = [folder for folder in (store, *store.parents) if not folder.exists()]
     store.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=store, prefix=".export-") as folder:
+        with _stopped_in_order(), tempfile.TemporaryDirectory(dir=store, prefix=".export-") as folder:
             yield Path(folder)
     finally:
         for folder_made in made:
             if not any(folder_made.iterdir()):
                 folder_made.rmdir()
+
+
+@contextmanager
+def _stopped_in_order() -> Iterator[None]:
+    """While it holds, SIGTERM ends the program through its clean-up: gigabytes may lie in the scratch folder."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _with_heads_read(model: LongformerWithHeads, heads: Sequence[HeadSpec]) -> LongformerWithHeads:
