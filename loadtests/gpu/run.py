@@ -1,7 +1,7 @@
 """Everything that needs a card, in one run: exactness, speed beside Hugging Face and torch, training, memory.
 
     python -m loadtests.gpu.run                                  an NVIDIA card, DrLongformer's size, some ten minutes
-    python -m loadtests.gpu.run --only build,exact,speed         some parts of it
+    python -m loadtests.gpu.run --only exact,speed               some parts of it
     python -m loadtests.gpu.run --device cpu --size tiny         the same steps anywhere, in seconds; its figures say nothing
 
 The ceiling is printed first, then a table for people, and one line of JSON last. Contenders take turns. A contender that breaks
