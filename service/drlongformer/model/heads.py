@@ -80,7 +80,7 @@ def check_head_name(name: str) -> None:
     if not name or "." in name or hasattr(nn.ModuleDict(), name) or keyword.iskeyword(name):
         raise CheckpointError(
             f"no head can be named {name!r}: names are not empty, have no dot, and are no word of Python or of torch's modules"
-            f" (such as class, import, keys, train); {name.replace('.', '-')}-head would do"
+            " (such as class, import, keys, train)"
         )
 
 
