@@ -8,14 +8,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.types import ASGIApp
 
+from drlongformer.api.app import build, create_app
 from drlongformer.api.lifecycle import Lifecycle
 from drlongformer.api.record import Record
 from drlongformer.api.server import DrainingServer, HttpConfig, listen
 from drlongformer.errors import InputError
-from drlongformer.settings import Settings
+from drlongformer.settings import Models, Server, Settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +83,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def embedded() -> Iterator[Running]:
+    """The embedded model, served as it is shipped, on one thread."""
+    settings = Settings(models=Models(store=ROOT / "model_store", threads=1), server=Server(drain_seconds=0))
+    service = build(settings)
+    with running(create_app(service), settings=settings, lifecycle=service.lifecycle) as it:
+        yield it

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from drlongformer.api.app import build, create_app
-from drlongformer.settings import Models, Server, Settings
-from tests.api.serving import running
+from tests.api.serving import embedded
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:8000"
@@ -47,9 +45,7 @@ SNIPPETS = [snippet for page in PAGES for snippet in snippets(page)]
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    settings = Settings(models=Models(store=ROOT / "model_store", threads=1), server=Server(drain_seconds=0))
-    service = build(settings)
-    with running(create_app(service), settings=settings, lifecycle=service.lifecycle) as it:
+    with embedded() as it:
         yield f"127.0.0.1:{it.port}"
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,6 +14,7 @@ from rich.table import Table
 from drlongformer import logs
 from drlongformer.cli import pretrain_options as flags
 from drlongformer.cli.base import err, needs_training_packages, out, told
+from drlongformer.cli.groups import given, grouped
 from drlongformer.cli.normalising import NormaliseOption, rules_asked
 from drlongformer.cli.options import Data, Output, Recipe, Revision
 from drlongformer.cli.training import commands
@@ -73,68 +73,50 @@ def train_convert(
 
 @commands.command("pretrain")
 @told
-def train_pretrain(  # noqa: PLR0913 - one parameter a flag
-    *,
-    strategy: flags.Strategy = None,
-    recipe: flags.Recipe = None,
-    base: flags.Base = None,
-    revision: Revision = None,
-    tokenizer: flags.Tokenizer = None,
-    corpus: flags.Corpus,
-    output: Output,
-    device: flags.Device = "cpu",
-    resume: flags.Resume = False,
-    steps: flags.Steps = None,
-    epochs: flags.Epochs = None,
-    seconds: flags.Seconds = None,
-    batch_tokens: flags.BatchTokens = None,
-    micro_tokens: flags.MicroTokens = None,
-    window_tokens: flags.WindowTokens = None,
-    learning_rate: flags.LearningRate = None,
-    warmup_steps: flags.WarmupSteps = None,
-    seed: flags.Seed = None,
-    whole_words: flags.WholeWords = None,
-    first_global: flags.FirstGlobal = None,
-    bf16: flags.Bf16 = None,
-    copy_local_to_global: flags.CopyLocalToGlobal = None,
-    architecture: flags.Architecture = None,
-    log_steps: flags.LogSteps = None,
-    held_out_steps: flags.HeldOutSteps = None,
-    checkpoint_seconds: flags.CheckpointSeconds = None,
-    tensorboard: flags.Tensorboard = True,
-    dry_run: flags.DryRun = False,
+@grouped
+def train_pretrain(
+    *, beginning: flags.Beginning, batching: flags.Batching, optimising: flags.Optimising, running: flags.Running
 ) -> None:
     """Train on masked words; alone, or as `torchrun --no-python drlongformer train pretrain ...` on many processes."""
     needs_training_packages()
-    from drlongformer.training import catalogue, pretrain  # noqa: PLC0415
+    from drlongformer.training import pretrain  # noqa: PLC0415
 
-    chosen = _changed(
-        catalogue.chosen(recipe, strategy=strategy, architecture=architecture, tokenizer_json=tokenizer),
-        batches=_given(
-            batch_tokens=batch_tokens,
-            micro_tokens=micro_tokens,
-            window_tokens=tuple(window_tokens) if window_tokens else None,
-            whole_words=whole_words,
-            first_global=first_global,
-        ),
-        optimisation=_given(
-            steps=steps,
-            seconds=seconds,
-            learning_rate=learning_rate,
-            warmup_steps=warmup_steps,
-            bfloat16=bf16,
-            log_steps=log_steps,
-            held_out_steps=held_out_steps,
-            checkpoint_seconds=checkpoint_seconds,
-        ),
-        whole=_given(seed=seed, copy_local_to_global=copy_local_to_global) | _length(steps, epochs),
+    recipe = _recipe(beginning, batching, optimising)
+    texts = pretrain.Texts.of(beginning.corpus, tokenizer_json=beginning.tokenizer)
+    if running.dry_run:
+        _tell_outlook(recipe, texts)
+    else:
+        source = None if running.resume else beginning.base or recipe.base
+        _train(recipe, texts, source=source, revision=beginning.revision, running=running)
+
+
+def _recipe(beginning: flags.Beginning, batching: flags.Batching, optimising: flags.Optimising) -> PretrainingRecipe:
+    """The recipe that was named, with what was said beside it."""
+    from drlongformer.training import catalogue  # noqa: PLC0415
+
+    steps, epochs = optimising.steps, optimising.epochs
+    if steps is not None and epochs is not None:
+        raise TrainingError(f"{steps} steps and {epochs:g} epochs: give one of them")
+    chosen = catalogue.chosen(
+        beginning.recipe,
+        strategy=beginning.strategy,
+        architecture=beginning.architecture,
+        tokenizer_json=beginning.tokenizer,
     )
-    texts = pretrain.Texts.of(corpus, tokenizer_json=tokenizer)
-    if dry_run:
-        _tell_outlook(chosen, texts)
-        return
-    source = None if resume else base or chosen.base
-    _train(chosen, texts, output=output, source=source, revision=revision, device=device, resume=resume, board=tensorboard)
+    batches = given(batching, "batch_tokens", "micro_tokens", "whole_words", "first_global")
+    if batching.window_tokens:
+        batches["window_tokens"] = tuple(batching.window_tokens)
+    optimisation = given(
+        optimising, "steps", "seconds", "learning_rate", "warmup_steps", "log_steps", "held_out_steps", "checkpoint_seconds"
+    )
+    if optimising.bf16 is not None:
+        optimisation["bfloat16"] = optimising.bf16
+    whole = given(optimising, "seed", "copy_local_to_global")
+    if steps is not None or epochs is not None:
+        whole["epochs"] = epochs  # the one of them that was given replaces the other
+    return replace(
+        chosen, batches=replace(chosen.batches, **batches), optimisation=replace(chosen.optimisation, **optimisation), **whole
+    )
 
 
 def _tell_outlook(recipe: PretrainingRecipe, texts: Texts) -> None:
@@ -146,30 +128,22 @@ def _tell_outlook(recipe: PretrainingRecipe, texts: Texts) -> None:
 
 
 def _train(
-    recipe: PretrainingRecipe,
-    texts: Texts,
-    *,
-    output: Path,
-    source: str | None,
-    revision: str | None,
-    device: str,
-    resume: bool,
-    board: bool,
+    recipe: PretrainingRecipe, texts: Texts, *, source: str | None, revision: str | None, running: flags.Running
 ) -> None:
     """Train in this process's place among the others; source: the checkpoint to begin with, None to resume or from nothing."""
     from drlongformer.model import hub  # noqa: PLC0415
     from drlongformer.training import distributed, pretrain  # noqa: PLC0415
 
     logs.configure(style="text", level="info")
-    with distributed.joined(device) as group, _watched(group.leads) as on_step:
+    with distributed.joined(running.device) as group, _watched(group.leads) as on_step:
         trained = pretrain.run(
             recipe,
             texts=texts,
-            output=output,
+            output=running.output,
             base=None if source is None else hub.fetch(source, revision=revision).folder,
             group=group,
-            watch=pretrain.Watch(on_step=on_step, on_finished=_tell_finished, tensorboard=board),
-            resume=resume,
+            watch=pretrain.Watch(on_step=on_step, on_finished=_tell_finished, tensorboard=running.tensorboard),
+            resume=running.resume,
         )
     if group.leads:
         typer.echo(f"trained: {trained}")
@@ -177,25 +151,6 @@ def _train(
 
 def _tell_finished(steps: int) -> None:
     err.print(f"Note: this run is finished already, after {steps} steps; nothing is trained.", soft_wrap=True)
-
-
-def _given(**flags: Any) -> dict[str, Any]:
-    """The flags that were used; the others leave the recipe's setting."""
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def _length(steps: int | None, epochs: float | None) -> dict[str, Any]:
-    if steps is not None and epochs is not None:
-        raise TrainingError(f"{steps} steps and {epochs:g} epochs: give one of them")
-    return {} if steps is None and epochs is None else {"epochs": epochs}
-
-
-def _changed(
-    recipe: PretrainingRecipe, *, batches: Mapping[str, Any], optimisation: Mapping[str, Any], whole: Mapping[str, Any]
-) -> PretrainingRecipe:
-    return replace(
-        recipe, batches=replace(recipe.batches, **batches), optimisation=replace(recipe.optimisation, **optimisation), **whole
-    )
 
 
 @contextmanager

@@ -1,11 +1,14 @@
-"""The flags of `drlongformer train pretrain`, one alias each; None leaves what the recipe says."""
+"""The flags of `drlongformer train pretrain`, in groups (see `groups`); None leaves what the recipe says."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from drlongformer.cli.options import Output, Revision
 
 Strategy = Annotated[str | None, typer.Option(metavar="continue|convert|scratch", help="Where the model begins.")]
 Recipe = Annotated[str | None, typer.Option(help="Settings; paper-STRATEGY by default, see `train recipes`.")]
@@ -38,3 +41,55 @@ HeldOutSteps = Annotated[int | None, typer.Option(help="Steps between held-out s
 CheckpointSeconds = Annotated[float | None, typer.Option(help="Seconds between checkpoints.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard/--no-tensorboard", help="Write event files.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be trained, and train nothing.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What it begins with."""
+
+    strategy: Strategy = None
+    recipe: Recipe = None
+    base: Base = None
+    revision: Revision = None
+    tokenizer: Tokenizer = None
+    corpus: Corpus
+    architecture: Architecture = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """What a step reads."""
+
+    batch_tokens: BatchTokens = None
+    micro_tokens: MicroTokens = None
+    window_tokens: WindowTokens = None
+    whole_words: WholeWords = None
+    first_global: FirstGlobal = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimising:
+    """How it learns, and for how long."""
+
+    steps: Steps = None
+    epochs: Epochs = None
+    seconds: Seconds = None
+    learning_rate: LearningRate = None
+    warmup_steps: WarmupSteps = None
+    bf16: Bf16 = None
+    seed: Seed = None
+    copy_local_to_global: CopyLocalToGlobal = None
+    log_steps: LogSteps = None
+    held_out_steps: HeldOutSteps = None
+    checkpoint_seconds: CheckpointSeconds = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """The run itself."""
+
+    output: Output
+    device: Device = "cpu"
+    resume: Resume = False
+    tensorboard: Tensorboard = True
+    dry_run: DryRun = False

@@ -10,7 +10,6 @@ computes along with them, so it is set there too, and put back. Known for Linux 
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import platform
 import sys
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ SESSION_ENTRY = "session.set_denormal_as_zero"
 @cache
 def can_be_set() -> bool:
     """Whether this platform is one of those that are known."""
-    return sys.platform == "linux" and platform.machine() == "x86_64" and ctypes.util.find_library("m") is not None
+    return sys.platform == "linux" and platform.machine() == "x86_64" and hasattr(_library(), "fesetenv")
 
 
 @contextmanager
@@ -49,4 +48,4 @@ def as_zeros() -> Iterator[None]:
 
 @cache
 def _library() -> ctypes.PyDLL:
-    return ctypes.PyDLL(ctypes.util.find_library("m"))
+    return ctypes.PyDLL(None)  # what the interpreter itself is linked with, the mathematical library among it
